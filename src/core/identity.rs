@@ -1,0 +1,477 @@
+//! The aggregate: one person with everything that is wanted for them and believed of them.
+//!
+//! It holds facts, not queues. What is owed follows from the facts ([`super::plan`]), and so do the
+//! states that the outside sees ([`super::state`]).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::effect::{Effect, Lane};
+use super::ids::{
+    AcsSystemId, AcsUserId, AutomationId, CallNo, ChildId, ContainerId, CredentialId, HidUserId,
+    IdentityId, InvitationCode, InvitationId, ParentId, PartNumber, Personal, PhoneId, Timestamp,
+};
+use super::observation::{ContainerStatus, CredentialStatus, Device, InvitationStatus, Rejection};
+
+/// One identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Ours; HID's `externalId`.
+    pub id: IdentityId,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// `false`: no user identity, only the home of an ACS user that has none.
+    pub listed: bool,
+    /// Who it is.
+    pub profile: Profile,
+    /// At most one a system.
+    pub acs_users: BTreeMap<AcsUserId, AcsUser>,
+    /// What keys are wanted.
+    pub parents: BTreeMap<ParentId, Parent>,
+    /// One a credential manager.
+    pub enrollments: BTreeMap<AcsSystemId, Enrollment>,
+    /// Everything is being withdrawn since then.
+    pub deleting_since: Option<Timestamp>,
+    /// The one call under way: HID sees one at a time of each identity (contract.md section 8).
+    pub in_flight: Option<InFlight>,
+    /// Number of the last call.
+    pub calls: CallNo,
+}
+
+/// Who a person is, as the operator's software told us.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Seam's `user_identity_key`: the operator's own, stable.
+    pub key: Option<String>,
+    /// As given.
+    pub full_name: Option<Personal>,
+    /// Lower-cased.
+    pub email_address: Option<Personal>,
+    /// E.164.
+    pub phone_number: Option<Personal>,
+}
+
+/// A person's record in one system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcsUser {
+    /// In which.
+    pub acs_system: AcsSystemId,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// As given.
+    pub full_name: Option<Personal>,
+    /// Lower-cased.
+    pub email_address: Option<Personal>,
+    /// E.164.
+    pub phone_number: Option<Personal>,
+    /// Suspended users hold no keys.
+    pub suspended: bool,
+}
+
+/// A multi-phone sync credential: one child for every phone of the identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// Who gets it.
+    pub acs_user: AcsUserId,
+    /// In which access system.
+    pub acs_system: AcsSystemId,
+    /// Who issues it.
+    pub manager: AcsSystemId,
+    /// What is issued.
+    pub part_number: PartNumber,
+    /// As given.
+    pub card_format: Option<String>,
+    /// As given.
+    pub facility_code: Option<String>,
+    /// Stored, not interpreted (seam-api.md 10, row 16).
+    pub allowed_acs_entrance_ids: Vec<uuid::Uuid>,
+    /// Keys are issued from then.
+    pub starts_at: Option<Timestamp>,
+    /// Keys are revoked then.
+    pub ends_at: Option<Timestamp>,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// It is being withdrawn since then.
+    pub deleting_since: Option<Timestamp>,
+    /// One a phone.
+    pub children: BTreeMap<PhoneId, Child>,
+}
+
+/// One phone's share in a parent; points to the key (phone, the parent's part number).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// UUIDv5(parent, phone).
+    pub id: ChildId,
+    /// When the phone and the parent met.
+    pub created_at: Timestamp,
+    /// When its key was first seen on the phone.
+    pub issued_at: Option<Timestamp>,
+    /// Withdrawn by itself, the phone and the parent staying.
+    pub deleting_since: Option<Timestamp>,
+}
+
+/// All that concerns one identity at one credential manager.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrollment {
+    /// The wish to enroll phones.
+    pub automation: Option<Automation>,
+    /// HID's user.
+    pub user: CmUser,
+    /// The wish for a (further) invitation.
+    pub invite: Invite,
+    /// Those we know of.
+    pub invitations: BTreeMap<InvitationId, Invitation>,
+    /// Those we know of, gone ones included.
+    pub phones: BTreeMap<PhoneId, Phone>,
+    /// When the user was last read.
+    pub read_at: Option<Timestamp>,
+    /// An event told of a change that only a read can explain.
+    pub look: Option<Timestamp>,
+}
+
+/// An enrollment automation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Automation {
+    /// Ours.
+    pub id: AutomationId,
+    /// When it was launched.
+    pub created_at: Timestamp,
+    /// The launch's pool: the part number where a parent names no card.
+    pub part_number: Option<PartNumber>,
+    /// It takes in no more phones since then; open invitations are being cancelled.
+    pub stopping_since: Option<Timestamp>,
+}
+
+/// HID's user, and what is known of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CmUser {
+    /// What is believed.
+    pub state: CmUserState,
+    /// Its own failures.
+    pub trouble: Trouble,
+}
+
+/// What is believed of HID's user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CmUserState {
+    /// None yet.
+    #[default]
+    Absent,
+    /// A create call had no answer: look for our `externalId`.
+    Unsure {
+        /// When we gave up on it.
+        since: Timestamp,
+    },
+    /// HID says that the e-mail address is in use: look by whom.
+    Taken,
+    /// A search found this one: read it before it counts.
+    Found {
+        /// HID's id.
+        id: HidUserId,
+    },
+    /// It is there and ours to use.
+    Present {
+        /// HID's id.
+        id: HidUserId,
+        /// Not made by this identity; never deleted by us.
+        adopted: bool,
+    },
+    /// The e-mail address belongs to a user that is not ours.
+    Conflict {
+        /// HID's id.
+        id: HidUserId,
+    },
+    /// HID refuses the person's data, or they are incomplete.
+    Refused(Rejection),
+    /// A deletion is accepted; read until it is gone.
+    Deleting {
+        /// HID's id.
+        id: HidUserId,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// It was there and is no more.
+    Gone,
+}
+
+/// The wish for an invitation, and what is unknown of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invite {
+    /// One is to be made.
+    pub wanted: bool,
+    /// The open one is to be mailed again.
+    pub resend: bool,
+    /// For which installation of the app, where the app says so.
+    pub installation: Option<String>,
+    /// How often an expired one was renewed.
+    pub renewals: u32,
+    /// Create calls without an answer, whose invitation was not seen.
+    pub unattributed: u32,
+    /// When we gave up on the last of them, until a read has looked.
+    pub unsure_since: Option<Timestamp>,
+    /// Its own failures.
+    pub trouble: Trouble,
+}
+
+/// An invitation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// Known where we made it or a read showed it.
+    pub code: Option<InvitationCode>,
+    /// As HID last said.
+    pub status: InvitationStatus,
+    /// Made by us.
+    pub ours: bool,
+    /// When we first knew of it.
+    pub created_at: Timestamp,
+    /// After that HID refuses it.
+    pub expires_at: Option<Timestamp>,
+    /// For which installation of the app.
+    pub installation: Option<String>,
+    /// When we learned that it was redeemed.
+    pub acknowledged_at: Option<Timestamp>,
+    /// It is to be cancelled.
+    pub cancel: bool,
+    /// A phone came of it, or one will not.
+    pub closed: bool,
+    /// Its own failures.
+    pub trouble: Trouble,
+}
+
+/// A phone: HID's credential container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phone {
+    /// HID's id.
+    pub container: ContainerId,
+    /// As HID last said.
+    pub status: ContainerStatus,
+    /// What it is.
+    pub device: Device,
+    /// When we first knew of it.
+    pub created_at: Timestamp,
+    /// An automation took it in.
+    pub enrolled: bool,
+    /// What may already be on it is unknown: read it before the first issue (contract.md section 2, Adoption).
+    pub read_first: bool,
+    /// A read did not find it; the second in a row settles it.
+    pub missing_since: Option<Timestamp>,
+    /// It is gone for good.
+    pub removed_at: Option<Timestamp>,
+    /// An event or a refusal told of a change that only a read can explain.
+    pub look: Option<Timestamp>,
+    /// When it was last read.
+    pub read_at: Option<Timestamp>,
+    /// Reads in a row that told nothing new.
+    pub dull_reads: u32,
+    /// One a part number.
+    pub keys: BTreeMap<PartNumber, Key>,
+}
+
+/// The Mobile IDs of one part number on one phone. At most one is live, unless HID was late.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// The credential that the children show.
+    pub current: Option<CredentialId>,
+    /// Everything of this pair that HID has shown us and that is not gone.
+    pub held: BTreeMap<CredentialId, Held>,
+    /// Issue calls without an answer.
+    pub doubt: Doubt,
+    /// Its own failures.
+    pub trouble: Trouble,
+    /// Refused for good.
+    pub failed: Option<Rejection>,
+    /// None left of the part number since then.
+    pub out_of_stock_since: Option<Timestamp>,
+    /// It was wanted once.
+    pub used: bool,
+}
+
+/// One of HID's credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// As HID last said, or as follows from what it accepted.
+    pub status: CredentialStatus,
+    /// A call of ours made it.
+    pub ours: bool,
+    /// Known once HID told.
+    pub card_number: Option<String>,
+    /// When we first knew of it.
+    pub seen_at: Timestamp,
+    /// A read did not show it; the second in a row settles it.
+    pub missing_since: Option<Timestamp>,
+    /// When HID last accepted a revoke.
+    pub revoked_at: Option<Timestamp>,
+    /// Failures of its revoke.
+    pub trouble: Trouble,
+}
+
+/// What is unknown about the issue calls of one pair (contract.md G1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubt {
+    /// Calls without an answer whose credential was not seen: so many surplus ones are ours to revoke.
+    pub unattributed: u32,
+    /// What is still to be looked for.
+    pub stage: DoubtStage,
+}
+
+/// Where the search for an unanswered call's effect stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DoubtStage {
+    /// Nothing to look for.
+    #[default]
+    Settled,
+    /// No call may be repeated.
+    Open {
+        /// When we gave up on the last call.
+        gave_up_at: Timestamp,
+        /// The first read since then that showed nothing new.
+        blank_at: Option<Timestamp>,
+    },
+    /// The call was repeated; a late effect of the first would now be a surplus.
+    Repeated {
+        /// When.
+        at: Timestamp,
+        /// How many of the reads after it are done.
+        checks: u8,
+    },
+}
+
+/// The failures of one object, all its own; a service's refusals never count (contract.md G2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// In a row.
+    pub failures: u32,
+    /// The first of them.
+    pub since: Option<Timestamp>,
+    /// Not tried before.
+    pub not_before: Timestamp,
+}
+
+/// The one call under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// Its number.
+    pub call: CallNo,
+    /// Whose.
+    pub lane: Lane,
+    /// What.
+    pub effect: Effect,
+    /// When its `sent` mark was made.
+    pub started_at: Timestamp,
+}
+
+impl Identity {
+    /// An identity of which nothing is known or wanted yet.
+    #[must_use]
+    pub fn new(id: IdentityId, created_at: Timestamp) -> Self {
+        Self {
+            id,
+            created_at,
+            listed: false,
+            profile: Profile::default(),
+            acs_users: BTreeMap::new(),
+            parents: BTreeMap::new(),
+            enrollments: BTreeMap::new(),
+            deleting_since: None,
+            in_flight: None,
+            calls: CallNo(0),
+        }
+    }
+
+    /// The manager and record of a phone.
+    #[must_use]
+    pub fn phone(&self, id: PhoneId) -> Option<(AcsSystemId, &Phone)> {
+        self.enrollments
+            .iter()
+            .find_map(|(manager, e)| e.phones.get(&id).map(|phone| (*manager, phone)))
+    }
+
+    /// The manager and record of an automation.
+    #[must_use]
+    pub fn automation(&self, id: AutomationId) -> Option<(AcsSystemId, &Automation)> {
+        self.enrollments.iter().find_map(|(manager, e)| {
+            e.automation
+                .as_ref()
+                .filter(|automation| automation.id == id)
+                .map(|automation| (*manager, automation))
+        })
+    }
+
+    /// The parent, the phone and the record of a child.
+    #[must_use]
+    pub fn child(&self, id: ChildId) -> Option<(ParentId, PhoneId, &Child)> {
+        self.parents.iter().find_map(|(parent, p)| {
+            p.children
+                .iter()
+                .find(|(_, child)| child.id == id)
+                .map(|(phone, child)| (*parent, *phone, child))
+        })
+    }
+
+    /// The identity's ACS user in a system.
+    #[must_use]
+    pub fn acs_user_in(&self, system: AcsSystemId) -> Option<(AcsUserId, &AcsUser)> {
+        self.acs_users
+            .iter()
+            .find(|(_, user)| user.acs_system == system)
+            .map(|(id, user)| (*id, user))
+    }
+}
+
+impl Enrollment {
+    /// HID's id of the user, where it is there for us to use.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&HidUserId> {
+        match &self.user.state {
+            CmUserState::Present { id, .. } => Some(id),
+            CmUserState::Absent
+            | CmUserState::Unsure { .. }
+            | CmUserState::Taken
+            | CmUserState::Found { .. }
+            | CmUserState::Conflict { .. }
+            | CmUserState::Refused(_)
+            | CmUserState::Deleting { .. }
+            | CmUserState::Gone => None,
+        }
+    }
+
+    /// The automation takes in phones.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.automation
+            .as_ref()
+            .is_some_and(|automation| automation.stopping_since.is_none())
+    }
+
+    /// The open invitation that we made, newest first.
+    #[must_use]
+    pub fn open_invitation(&self) -> Option<(&InvitationId, &Invitation)> {
+        self.invitations
+            .iter()
+            .filter(|(_, i)| i.ours && i.status == InvitationStatus::Pending && !i.cancel)
+            .max_by_key(|(_, i)| i.created_at)
+    }
+
+    /// At least one phone is registered and not gone.
+    #[must_use]
+    pub fn has_phone(&self) -> bool {
+        self.phones.values().any(Phone::is_active)
+    }
+}
+
+impl Phone {
+    /// Registered, and not gone.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.status == ContainerStatus::Active && self.removed_at.is_none()
+    }
+}
+
+impl Key {
+    /// HID has, or may have, something of this pair that is not gone.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !self.held.is_empty()
+    }
+}

@@ -1,0 +1,36 @@
+//! Plain values that the operator sets; the core reads no configuration.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::ids::AcsSystemId;
+
+/// What `step` needs to know of the configuration (contract.md section 4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Delays after an object's own failures; the last repeats. Never empty.
+    pub retry_schedule: Vec<Duration>,
+    /// Between giving up on a call and the first read, and between two reads that must agree.
+    pub settle_delay: Duration,
+    /// How long after we gave up on a call it may still take effect at HID.
+    pub late_effect_bound: Duration,
+    /// After so long without success an object counts as stuck; it is still retried.
+    pub give_up_after: Duration,
+    /// One entry a configured credential manager. An enrollment whose manager is missing here owes nothing.
+    pub managers: BTreeMap<AcsSystemId, ManagerPolicy>,
+}
+
+/// What differs between credential managers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagerPolicy {
+    /// HID mails the invitation code (`invitations.delivery = "email"`).
+    pub email_invitations: bool,
+    /// How often an expired invitation is renewed while no phone is enrolled; 0 where `renew = false`.
+    pub max_renewals: u32,
+    /// A user found by e-mail whose `externalId` is not ours is taken over (`adopt_users = "by_email"`).
+    pub adopt_by_email: bool,
+    /// The events feed is in use; when not, waiting users are read.
+    pub events: bool,
+    /// How far back each poll of the feed reaches; an older ACTIVE event makes us read the phone before its first issue.
+    pub overlap: Duration,
+}

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::effect::Lane;
 use super::ids::{
     AcsSystemId, CallNo, ContainerId, CredentialId, HidUserId, InvitationCode, InvitationId,
-    PartNumber, PhoneId, Timestamp,
+    PartNumber, Timestamp,
 };
 use super::wish::Wish;
 

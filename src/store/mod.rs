@@ -1,1 +1,295 @@
-//! (being written)
+//! All that is durable, in verbs: each is one short transaction and hands none out.
+//!
+//! Imports core only. Promises: what a verb acknowledged is on disk; a stale revision is refused; `now`
+//! is always bound, never asked of the database. [`sqlite`] is the store of one daemon; PostgreSQL is
+//! to follow as an equal, so nothing here names a dialect.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::core::effect::{Class, Lane, Owed};
+use crate::core::identity::Identity;
+use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
+use crate::core::index::{Kind, Row};
+use crate::core::state::Change;
+
+pub mod sqlite;
+
+/// What a verb returns.
+pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// The durable state of a workspace.
+pub trait Store: Send + Sync {
+    /// The identity as last committed.
+    fn load(&self, id: IdentityId) -> Verb<'_, Option<Loaded>>;
+
+    /// Identity, owed effects, index, journal, claim and window slots in one transaction, durable when this returns.
+    fn commit(&self, commit: Commit) -> Verb<'_, ()>;
+
+    /// What is owed and due, earliest first; identities with a claim are left out.
+    fn due(&self, query: DueQuery) -> Verb<'_, Vec<Due>>;
+
+    /// When the next effect of this manager and class will be due, claimed identities left out; `None`: nothing is owed.
+    fn next_due(&self, manager: Option<AcsSystemId>, class: Class) -> Verb<'_, Option<Timestamp>>;
+
+    /// Whose row this is.
+    fn find(&self, kind: Kind, id: String) -> Verb<'_, Option<IdentityId>>;
+
+    /// Rows with their identities, newest first, ties by id; after `query.after`.
+    fn list(&self, query: ListQuery) -> Verb<'_, Vec<(Row, Loaded)>>;
+
+    /// Claims whose owner is dead or too late: all of them when the store is opened by its only user, else those past their lease.
+    fn abandoned(&self, now: Timestamp) -> Verb<'_, Vec<IdentityId>>;
+
+    /// Takes a place in every one of `windows` for a call that belongs to no identity, or says when one will be free.
+    fn take_slot(&self, slot: Slot, now: Timestamp) -> Verb<'_, Grant>;
+
+    /// The call that held this slot was answered: it counts until `frees_at`.
+    fn answer_slot(&self, token: Uuid, frees_at: Timestamp) -> Verb<'_, ()>;
+
+    /// Where a feed's reading stands.
+    fn load_feed(&self, manager: AcsSystemId) -> Verb<'_, Option<Feed>>;
+
+    /// Remembers it.
+    fn save_feed(&self, manager: AcsSystemId, feed: Feed) -> Verb<'_, ()>;
+
+    /// An identity's journal, oldest first.
+    fn journal(&self, id: IdentityId) -> Verb<'_, Vec<JournalRow>>;
+
+    /// Counts for heartbeat and status: owed effects by class, and claims.
+    fn counts(&self) -> Verb<'_, Counts>;
+
+    /// The database answers.
+    fn ping(&self) -> Verb<'_, ()>;
+}
+
+/// An identity and how often it was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// As last committed.
+    pub identity: Identity,
+    /// Grows by one with each commit; starts at 1.
+    pub revision: u64,
+    /// The claim on it, if any.
+    pub claim: Option<Claim>,
+}
+
+/// The right to carry out one call of an identity, for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Names the claim; a new one each time. Also names its window slots.
+    pub token: Uuid,
+    /// After that somebody else may take over.
+    pub lease_until: Timestamp,
+}
+
+/// One identity's next state with all that goes with it.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The identity; `None` removes it (its journal stays).
+    pub identity: Option<Identity>,
+    /// Which.
+    pub id: IdentityId,
+    /// The revision that it was computed from; 0 for a new one.
+    pub expected: u64,
+    /// All that is owed from now on; `None`: unchanged.
+    pub owed: Option<BTreeMap<Lane, Owed>>,
+    /// Index rows to take out.
+    pub rows_removed: BTreeSet<Row>,
+    /// Index rows to put in.
+    pub rows_added: BTreeSet<Row>,
+    /// What changed, for the journal.
+    pub changes: Vec<Change>,
+    /// Who caused it, for the journal: an observation's name or an API key's name; no personal data.
+    pub cause: String,
+    /// What happens to the claim.
+    pub claim: ClaimChange,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What a commit does to the identity's claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimChange {
+    /// Nothing.
+    Keep,
+    /// Takes it, with places in the windows; refused with [`Error::WindowFull`] or, where it is held, [`Error::Claimed`].
+    Take {
+        /// The new claim.
+        claim: Claim,
+        /// The windows that the call counts in.
+        slot: Slot,
+    },
+    /// Gives it back; refused with [`Error::ClaimLost`] unless `token` holds it. Its slots count until `frees_at` (`None`: not sent, they are given back).
+    Release {
+        /// Which.
+        token: Uuid,
+        /// When its places in the windows are free again.
+        frees_at: Option<Timestamp>,
+    },
+    /// Drops a claim whose owner is dead or too late; its slots go on counting as unanswered.
+    Abandon,
+}
+
+/// Places in one or more windows (contract.md section 8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Names the slot: the claim's token, or a fresh one.
+    pub token: Uuid,
+    /// Each must have room.
+    pub windows: Vec<Window>,
+    /// Until when it counts should no answer ever be noted.
+    pub frees_at: Timestamp,
+}
+
+/// One window and how much of it this call may fill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Service and organization, or service and host.
+    pub key: String,
+    /// Refused when so many slots count already.
+    pub limit: u32,
+}
+
+/// Whether a slot was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// It was.
+    Taken,
+    /// Not before then.
+    NotBefore(Timestamp),
+}
+
+/// What is asked of the owed effects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DueQuery {
+    /// Whose; `None` for the timer.
+    pub manager: Option<AcsSystemId>,
+    /// Which.
+    pub class: Class,
+    /// Due at or before.
+    pub now: Timestamp,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// An owed effect that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Whose.
+    pub identity: IdentityId,
+    /// Where.
+    pub lane: Lane,
+    /// Since when.
+    pub not_before: Timestamp,
+}
+
+/// What is asked of the index. Filters that are `None` let all pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Any of these.
+    pub kinds: Vec<Kind>,
+    /// Only these ids, where given.
+    pub ids: Option<Vec<String>>,
+    /// Only of this identity.
+    pub identity: Option<IdentityId>,
+    /// Only in this system.
+    pub acs_system: Option<String>,
+    /// Only of this ACS user.
+    pub acs_user: Option<String>,
+    /// Only below this parent.
+    pub parent: Option<String>,
+    /// Only those made before.
+    pub created_before: Option<Timestamp>,
+    /// Only those that come after this one in the list: created_at and id of the last row of the page before.
+    pub after: Option<(Timestamp, String)>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Where a feed's reading stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feed {
+    /// All up to then was observed.
+    pub cursor: Timestamp,
+    /// Ids and times of events seen within the overlap before the cursor.
+    pub seen: Vec<(String, Timestamp)>,
+}
+
+/// One state change as kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalRow {
+    /// Grows by one within the identity.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who caused it.
+    pub cause: String,
+    /// What changed.
+    pub change: Change,
+}
+
+/// Counts by class name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Listed identities.
+    pub identities: u64,
+    /// Owed effects by class name.
+    pub owed: BTreeMap<String, u64>,
+    /// Claims now held.
+    pub claims: u64,
+}
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody else committed first: load and step again.
+    #[error("identity {0} was changed meanwhile")]
+    Conflict(IdentityId),
+    /// Somebody else is carrying out a call of this identity.
+    #[error("identity {0} has a call under way")]
+    Claimed(IdentityId),
+    /// The claim is no longer ours: its result is a fact, but settles nothing.
+    #[error("the claim on identity {0} was taken over")]
+    ClaimLost(IdentityId),
+    /// A window has no room before then.
+    #[error("the window {key} is full")]
+    WindowFull {
+        /// Which.
+        key: String,
+        /// Earliest time at which it has room.
+        not_before: Timestamp,
+    },
+    /// Another identity has this id, key, e-mail address or phone number.
+    #[error("another identity has this {}", .0.name())]
+    Taken(Kind),
+    /// Another daemon has the database open.
+    #[error("database in use")]
+    InUse,
+    /// The file was written by a newer version.
+    #[error("the database has schema version {found}, newer than {known}, the newest known here")]
+    Newer {
+        /// In the file.
+        found: i64,
+        /// Here.
+        known: i64,
+    },
+    /// A row that makes no sense; never defaulted.
+    #[error("row {key} of table {table} makes no sense")]
+    Corrupt {
+        /// Where.
+        table: &'static str,
+        /// Which.
+        key: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

@@ -262,6 +262,8 @@ pub struct Phone {
     pub look: Option<Timestamp>,
     /// When it was last read.
     pub read_at: Option<Timestamp>,
+    /// When a read was last refused.
+    pub read_refused_at: Option<Timestamp>,
     /// Reads in a row that told nothing new.
     pub dull_reads: u32,
     /// One a part number.
@@ -300,6 +302,8 @@ pub struct Held {
     pub seen_at: Timestamp,
     /// A read did not show it; the second in a row settles it.
     pub missing_since: Option<Timestamp>,
+    /// A revoke of it was sent, with whatever outcome: it will not be kept, even if it is wanted again.
+    pub doomed: bool,
     /// When HID last accepted a revoke.
     pub revoked_at: Option<Timestamp>,
     /// Failures of its revoke.

@@ -18,6 +18,7 @@ pub mod index;
 pub mod observation;
 pub mod plan;
 pub mod policy;
+pub mod seen;
 pub mod state;
 pub mod step;
 pub mod window;

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::effect::Lane;
+use super::identity::InFlight;
 use super::ids::{
-    AcsSystemId, CallNo, ContainerId, CredentialId, HidUserId, InvitationCode, InvitationId,
-    PartNumber, Timestamp,
+    AcsSystemId, ContainerId, CredentialId, HidUserId, InvitationCode, InvitationId, PartNumber,
+    Timestamp,
 };
 use super::wish::Wish;
 
@@ -16,10 +17,10 @@ pub enum Observation {
     Wish(Wish),
     /// A worker wants to carry out what this lane owes: the `sent` mark. Commits before the call's first byte.
     Started(Lane),
-    /// HID answered call number `.0`.
-    Answered(CallNo, Answer),
-    /// Call number `.0` ended without a usable answer.
-    Failed(CallNo, Fault),
+    /// HID answered a call.
+    Answered(InFlight, Answer),
+    /// A call ended without a usable answer.
+    Failed(InFlight, Fault),
     /// The events feed told something.
     Event(Event),
     /// Time has passed.
@@ -236,6 +237,8 @@ pub enum Rejection {
     Incompatible,
     /// The part number is not the organization's.
     PartNumber,
+    /// It was there and somebody else revoked it; not issued again by itself (`drift.policy = "report"`).
+    RevokedElsewhere,
     /// Anything else; the text is in the log.
     Other,
 }
@@ -249,6 +252,7 @@ impl Rejection {
             Self::PhoneFull => "phone_full",
             Self::Incompatible => "phone_incompatible",
             Self::PartNumber => "part_number_refused",
+            Self::RevokedElsewhere => "revoked_elsewhere",
             Self::Other => "refused",
         }
     }
@@ -259,7 +263,7 @@ impl Rejection {
 pub struct Event {
     /// Whose feed.
     pub manager: AcsSystemId,
-    /// CloudEvents `time`.
+    /// `CloudEvents` `time`.
     pub time: Timestamp,
     /// What happened.
     pub what: Happening,

@@ -1,14 +1,21 @@
-//! The states that the outside sees (contract.md section 7), derived from the facts. (being written)
+//! The states that the outside sees (contract.md section 7), derived from the facts.
+//! `docs/states.md` lists every transition; a test holds it against this code.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::Identity;
-use super::ids::{ParentId, PhoneId};
+use super::effect::Lane;
+use super::identity::{CmUserState, DoubtStage, Enrollment, Identity, Key, Parent, Phone, Trouble};
+use super::ids::{AcsSystemId, PartNumber, PhoneId, Timestamp};
+use super::observation::{ContainerStatus, CredentialStatus, InvitationStatus, Rejection};
+use super::plan;
+use super::policy::Policy;
 
 /// One state change, for the journal: ids and state names only, no personal data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// `automation/<uuid>`, `cm_user/<manager>`, `invitation/<hid id>`, `phone/<uuid>`, `key/<uuid>/<part number>`, `parent/<uuid>`, `identity/<uuid>`.
+    /// `automation/<uuid>`, `cm_user/<manager>`, `invitation/<hid id>`, `phone/<uuid>`, `key/<uuid>/<part number>`, `parent/<uuid>`, `child/<uuid>`, `identity/<uuid>`.
     pub entity: String,
     /// `None`: it is new.
     pub from: Option<String>,
@@ -16,8 +23,377 @@ pub struct Change {
     pub to: Option<String>,
 }
 
-/// A child is shown until its key is gone from the phone.
+/// How a key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyState {
+    /// To be issued.
+    Wanted,
+    /// An issue call is under way.
+    Sent,
+    /// An issue call had no answer.
+    Unconfirmed,
+    /// HID has it.
+    Accepted,
+    /// The phone has it.
+    Issued,
+    /// On its way out.
+    Revoking,
+    /// Gone, or never there.
+    Revoked,
+    /// Refused for good.
+    Failed,
+}
+
+impl KeyState {
+    /// Stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wanted => "wanted",
+            Self::Sent => "sent",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Accepted => "accepted",
+            Self::Issued => "issued",
+            Self::Revoking => "revoking",
+            Self::Revoked => "revoked",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// How the key of `part_number` on a phone stands.
 #[must_use]
-pub fn is_child_shown(_identity: &Identity, _parent: ParentId, _phone: PhoneId) -> bool {
-    true
+pub fn key(
+    identity: &Identity,
+    manager: AcsSystemId,
+    (id, phone): (PhoneId, &Phone),
+    part_number: &PartNumber,
+    now: Timestamp,
+) -> KeyState {
+    let Some(key) = phone.keys.get(part_number) else {
+        return KeyState::Revoked;
+    };
+    let lane = Lane::Key(id, part_number.clone());
+    let wanted = plan::is_key_wanted(identity, manager, (id, phone), part_number, now);
+    let calling = identity
+        .in_flight
+        .as_ref()
+        .is_some_and(|call| call.lane == lane);
+    let current = key
+        .current
+        .as_ref()
+        .and_then(|id| key.held.get(id))
+        .filter(|held| !held.doomed);
+    let in_doubt = matches!(key.doubt.stage, DoubtStage::Open { .. });
+    match current.map(|held| &held.status) {
+        Some(CredentialStatus::Issued) if wanted => KeyState::Issued,
+        Some(status)
+            if wanted && !status.is_revoke() && *status != CredentialStatus::IssueFailed =>
+        {
+            KeyState::Accepted
+        }
+        Some(_) => KeyState::Revoking,
+        None if calling && !key.is_live() => KeyState::Sent,
+        None if in_doubt => KeyState::Unconfirmed,
+        None if !plan::is_key_withdrawn(key) || (wanted && key.is_live()) => KeyState::Revoking,
+        None if wanted && key.failed.is_some() => KeyState::Failed,
+        None if wanted => KeyState::Wanted,
+        None => KeyState::Revoked,
+    }
+}
+
+/// How a phone stands.
+#[must_use]
+pub fn phone(phone: &Phone) -> &'static str {
+    match (&phone.removed_at, &phone.status) {
+        (Some(_), _) => "removed",
+        (None, ContainerStatus::Active) => "active",
+        (None, ContainerStatus::Initialized | ContainerStatus::Unknown(_)) => "registering",
+        (None, ContainerStatus::Deleting) => "removing",
+    }
+}
+
+/// How an automation stands, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AutomationState {
+    /// `preparing_user`, `inviting`, `waiting_for_phone`, `issuing`, `enrolled`, `held`, `stuck`, `stopping`.
+    pub name: &'static str,
+    /// Why it is held or stuck, or what it waits for.
+    pub reason: Option<&'static str>,
+}
+
+/// How the automation of `manager` stands; `None` where there is none.
+#[must_use]
+pub fn automation(
+    policy: &Policy,
+    identity: &Identity,
+    manager: AcsSystemId,
+    now: Timestamp,
+) -> Option<AutomationState> {
+    let enrollment = identity.enrollments.get(&manager)?;
+    let automation = enrollment.automation.as_ref()?;
+    let state = |name, reason| Some(AutomationState { name, reason });
+    if automation.stopping_since.is_some() {
+        return state("stopping", None);
+    }
+    let stuck = |trouble: &Trouble| trouble.is_stuck(policy.give_up_after, now);
+    match &enrollment.user.state {
+        CmUserState::Conflict { .. } => state("held", Some("user_conflict")),
+        CmUserState::Refused(rejection) => state("held", Some(rejection.name())),
+        CmUserState::Gone => state("stuck", Some("user_gone")),
+        CmUserState::Absent if plan::new_user(identity).is_none() => {
+            state("held", Some("user_data_incomplete"))
+        }
+        CmUserState::Absent
+        | CmUserState::Unsure { .. }
+        | CmUserState::Taken
+        | CmUserState::Found { .. }
+        | CmUserState::Deleting { .. } => {
+            let name = if stuck(&enrollment.user.trouble) {
+                "stuck"
+            } else {
+                "preparing_user"
+            };
+            state(name, (name == "stuck").then_some("user_not_created"))
+        }
+        CmUserState::Present { .. } => keys_state(policy, identity, manager, enrollment, now)
+            .or_else(|| state_without_keys(policy, enrollment, now)),
+    }
+}
+
+/// The state that the phones' keys give; `None` where no phone is there.
+fn keys_state(
+    policy: &Policy,
+    identity: &Identity,
+    manager: AcsSystemId,
+    enrollment: &Enrollment,
+    now: Timestamp,
+) -> Option<AutomationState> {
+    let mut states = Vec::new();
+    for (id, phone) in enrollment
+        .phones
+        .iter()
+        .filter(|(_, phone)| phone.enrolled && phone.is_active())
+    {
+        states.push((KeyState::Issued, None));
+        for (part_number, key) in &phone.keys {
+            if plan::is_key_wanted(identity, manager, (*id, phone), part_number, now) {
+                states.push((
+                    self::key(identity, manager, (*id, phone), part_number, now),
+                    reason_of(policy, key, now),
+                ));
+            }
+        }
+    }
+    if states.is_empty() {
+        return None;
+    }
+    let reason = states.iter().find_map(|(_, reason)| *reason);
+    let settled = states.iter().all(|(state, _)| *state == KeyState::Issued);
+    let name = match reason {
+        _ if settled => "enrolled",
+        Some("out_of_stock") => "held",
+        Some(_) => "stuck",
+        None => "issuing",
+    };
+    Some(AutomationState { name, reason })
+}
+
+fn reason_of(policy: &Policy, key: &Key, now: Timestamp) -> Option<&'static str> {
+    if key.current.is_some() {
+        return None;
+    }
+    let stuck = key
+        .trouble
+        .is_stuck(policy.give_up_after, now)
+        .then_some("issue_fails");
+    let stock = key.out_of_stock_since.map(|_| "out_of_stock");
+    key.failed.map(Rejection::name).or(stock).or(stuck)
+}
+
+fn state_without_keys(
+    policy: &Policy,
+    enrollment: &Enrollment,
+    now: Timestamp,
+) -> Option<AutomationState> {
+    let invite = &enrollment.invite;
+    let refused = enrollment
+        .invitations
+        .values()
+        .filter(|i| i.ours)
+        .max_by_key(|i| i.created_at)
+        .map(|i| &i.status);
+    let (name, reason) = match refused {
+        _ if invite.trouble.is_stuck(policy.give_up_after, now) => {
+            ("stuck", Some("invitation_not_created"))
+        }
+        _ if invite.wanted || invite.unsure_since.is_some() => ("inviting", None),
+        Some(InvitationStatus::NotSupported) => {
+            ("waiting_for_phone", Some("invitation_not_supported"))
+        }
+        Some(InvitationStatus::NotEligible) => {
+            ("waiting_for_phone", Some("invitation_not_eligible"))
+        }
+        Some(InvitationStatus::Expired) => ("waiting_for_phone", Some("invitation_expired")),
+        Some(InvitationStatus::Cancelled | InvitationStatus::CancelInitiated) => {
+            ("waiting_for_phone", Some("invitation_cancelled"))
+        }
+        Some(
+            InvitationStatus::Pending
+            | InvitationStatus::Acknowledged
+            | InvitationStatus::Unknown(_),
+        )
+        | None => ("waiting_for_phone", None),
+    };
+    Some(AutomationState { name, reason })
+}
+
+/// How a child stands: its key's state, without an import connector. `None` where nobody should see it.
+#[must_use]
+pub fn child(
+    identity: &Identity,
+    parent: &Parent,
+    id: PhoneId,
+    now: Timestamp,
+) -> Option<KeyState> {
+    let child = parent.children.get(&id)?;
+    let (manager, phone) = identity.phone(id)?;
+    let leaving = child.deleting_since.is_some() || parent.deleting_since.is_some();
+    let state = key(identity, manager, (id, phone), &parent.part_number, now);
+    if !leaving {
+        return Some(state);
+    }
+    let others_keep_it =
+        plan::is_key_wanted(identity, manager, (id, phone), &parent.part_number, now);
+    let gone = others_keep_it || state == KeyState::Revoked;
+    (!gone).then_some(KeyState::Revoking)
+}
+
+/// Every entity of an identity with its state's name.
+fn all(policy: &Policy, identity: &Identity, now: Timestamp) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    let identity_state = if identity.deleting_since.is_some() {
+        "deleting"
+    } else {
+        "present"
+    };
+    all.insert(
+        format!("identity/{}", identity.id),
+        identity_state.to_owned(),
+    );
+    for (manager, enrollment) in &identity.enrollments {
+        if let (Some(automation), Some(state)) = (
+            &enrollment.automation,
+            automation(policy, identity, *manager, now),
+        ) {
+            let reason = state
+                .reason
+                .map(|reason| format!(": {reason}"))
+                .unwrap_or_default();
+            all.insert(
+                format!("automation/{}", automation.id),
+                format!("{}{reason}", state.name),
+            );
+        }
+        all.insert(
+            format!("cm_user/{manager}"),
+            cm_user(&enrollment.user.state).to_owned(),
+        );
+        for (id, invitation) in enrollment
+            .invitations
+            .iter()
+            .filter(|(_, invitation)| invitation.ours)
+        {
+            all.insert(
+                format!("invitation/{id}"),
+                invitation_name(&invitation.status).to_owned(),
+            );
+        }
+        for (id, phone) in &enrollment.phones {
+            all.insert(format!("phone/{id}"), self::phone(phone).to_owned());
+            for (part_number, _) in phone
+                .keys
+                .iter()
+                .filter(|(_, key)| key.used || key.is_live())
+            {
+                let state = key(identity, *manager, (*id, phone), part_number, now);
+                all.insert(format!("key/{id}/{part_number}"), state.name().to_owned());
+            }
+        }
+    }
+    for (id, parent) in &identity.parents {
+        let state = if parent.deleting_since.is_some() {
+            "deleting"
+        } else {
+            "present"
+        };
+        all.insert(format!("parent/{id}"), state.to_owned());
+        for phone in parent.children.keys() {
+            if let (Some(state), Some(child)) = (
+                child(identity, parent, *phone, now),
+                parent.children.get(phone),
+            ) {
+                all.insert(format!("child/{}", child.id), state.name().to_owned());
+            }
+        }
+    }
+    all
+}
+
+/// Stable name of a CM user's state.
+#[must_use]
+pub fn cm_user(state: &CmUserState) -> &'static str {
+    match state {
+        CmUserState::Absent => "absent",
+        CmUserState::Unsure { .. } => "unsure",
+        CmUserState::Taken => "taken",
+        CmUserState::Found { .. } => "found",
+        CmUserState::Present { .. } => "present",
+        CmUserState::Conflict { .. } => "conflict",
+        CmUserState::Refused(_) => "refused",
+        CmUserState::Deleting { .. } => "deleting",
+        CmUserState::Gone => "gone",
+    }
+}
+
+/// Stable name of an invitation's status.
+#[must_use]
+pub fn invitation_name(status: &InvitationStatus) -> &'static str {
+    match status {
+        InvitationStatus::Pending => "pending",
+        InvitationStatus::Acknowledged => "acknowledged",
+        InvitationStatus::Expired => "expired",
+        InvitationStatus::CancelInitiated => "cancel_initiated",
+        InvitationStatus::Cancelled => "cancelled",
+        InvitationStatus::NotSupported => "not_supported",
+        InvitationStatus::NotEligible => "not_eligible",
+        InvitationStatus::Unknown(_) => "unknown",
+    }
+}
+
+/// What a step changed, entity by entity.
+#[must_use]
+pub fn changes(
+    policy: &Policy,
+    before: &Identity,
+    after: Option<&Identity>,
+    now: Timestamp,
+) -> Vec<Change> {
+    let from = all(policy, before, now);
+    let to = after
+        .map(|after| all(policy, after, now))
+        .unwrap_or_default();
+    let mut entities: Vec<&String> = from.keys().chain(to.keys()).collect();
+    entities.sort_unstable();
+    entities.dedup();
+    let change = |entity: &String| Change {
+        entity: entity.clone(),
+        from: from.get(entity).cloned(),
+        to: to.get(entity).cloned(),
+    };
+    entities
+        .into_iter()
+        .map(change)
+        .filter(|change| change.from != change.to)
+        .collect()
 }

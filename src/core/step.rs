@@ -1,3 +1,301 @@
-//! (being written)
-pub struct Step;
-pub fn step() {}
+//! One observation, one step: the next identity and all that is owed from now on.
+
+use std::collections::BTreeMap;
+
+use super::effect::{Lane, Owed};
+use super::identity::{Child, CmUserState, Enrollment, Identity, InFlight};
+use super::ids::{AcsSystemId, CallNo, ChildId, PhoneId, Timestamp};
+use super::observation::{CredentialStatus, InvitationStatus, Observation};
+use super::plan;
+use super::policy::Policy;
+use super::state::{self, Change};
+use super::{answer, event, wish};
+
+/// What follows from an observation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The identity from now on; `None`: nothing is left of it.
+    pub identity: Option<Identity>,
+    /// All that is owed from now on.
+    pub owed: BTreeMap<Lane, Owed>,
+    /// What changed, as the outside sees it.
+    pub changes: Vec<Change>,
+    /// The call that may go out now: only after [`Observation::Started`], and not always then.
+    pub started: Option<InFlight>,
+}
+
+/// Total, pure and idempotent: any observation in any state; the same one twice changes nothing the
+/// second time. An observation that makes no sense leaves the identity as it is.
+#[must_use]
+pub fn step(policy: &Policy, before: &Identity, seen: &Observation, now: Timestamp) -> Step {
+    let mut identity = before.clone();
+    let mut started = None;
+    match seen {
+        Observation::Wish(wish) => wish::take(&mut identity, wish, now),
+        Observation::Started(lane) => started = start(policy, &mut identity, lane, now),
+        Observation::Answered(call, answer) => {
+            if !finish(&mut identity, call) {
+                answer::answered_late(&mut identity, call, answer);
+            }
+            answer::answered(policy, &mut identity, call, answer, now);
+        }
+        Observation::Failed(call, fault) => {
+            // A call that was given up already has been counted already.
+            if finish(&mut identity, call) {
+                answer::failed(policy, &mut identity, call, *fault, now);
+            }
+        }
+        Observation::Event(event) => event::told(policy, &mut identity, event, now),
+        Observation::Woken => {}
+    }
+    let identity = settle(policy, identity, now);
+    let owed = identity
+        .as_ref()
+        .map_or_else(BTreeMap::new, |identity| plan::owed(policy, identity, now));
+    let changes = state::changes(policy, before, identity.as_ref(), now);
+    Step {
+        identity,
+        owed,
+        changes,
+        started,
+    }
+}
+
+/// Makes the `sent` mark, where the lane owes something that is due and no call is under way.
+fn start(
+    policy: &Policy,
+    identity: &mut Identity,
+    lane: &Lane,
+    now: Timestamp,
+) -> Option<InFlight> {
+    if identity.in_flight.is_some() {
+        return None;
+    }
+    let owed = plan::owed(policy, identity, now)
+        .remove(lane)
+        .filter(|owed| owed.not_before <= now)?;
+    identity.calls = CallNo(identity.calls.0 + 1);
+    let call = InFlight {
+        call: identity.calls,
+        lane: lane.clone(),
+        effect: owed.effect,
+        started_at: now,
+    };
+    identity.in_flight = Some(call.clone());
+    Some(call)
+}
+
+/// Takes the `sent` mark away; `false` where it is another call's, or none.
+fn finish(identity: &mut Identity, call: &InFlight) -> bool {
+    let current = identity
+        .in_flight
+        .as_ref()
+        .is_some_and(|known| known.call == call.call);
+    if current {
+        identity.in_flight = None;
+    }
+    current
+}
+
+/// Draws the conclusions that need no call: children, current credentials, renewals, ends.
+fn settle(policy: &Policy, mut identity: Identity, now: Timestamp) -> Option<Identity> {
+    let managers: Vec<AcsSystemId> = identity.enrollments.keys().copied().collect();
+    for manager in managers {
+        settle_children(&mut identity, manager, now);
+        settle_keys(&mut identity, manager, now);
+        let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
+            continue;
+        };
+        settle_invitations(policy, manager, enrollment);
+        let stopped = enrollment
+            .automation
+            .as_ref()
+            .is_some_and(|a| a.stopping_since.is_some());
+        if stopped && plan::is_invitation_closed(enrollment) {
+            enrollment.automation = None;
+        }
+    }
+    drop_withdrawn(&mut identity, now);
+    let over =
+        identity.deleting_since.is_some() && identity.in_flight.is_none() && is_over(&identity);
+    (!over).then_some(identity)
+}
+
+/// Every enrolled phone gets its child of every parent, and its key.
+fn settle_children(identity: &mut Identity, manager: AcsSystemId, now: Timestamp) {
+    let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
+        return;
+    };
+    let deleting = identity.deleting_since.is_some();
+    let parents = identity
+        .parents
+        .iter_mut()
+        .filter(|(_, p)| p.manager == manager && p.deleting_since.is_none());
+    for (parent_id, parent) in parents.filter(|_| !deleting) {
+        for (phone_id, phone) in enrollment
+            .phones
+            .iter_mut()
+            .filter(|(_, p)| p.enrolled && p.is_active())
+        {
+            phone
+                .keys
+                .entry(parent.part_number.clone())
+                .or_default()
+                .used = true;
+            parent.children.entry(*phone_id).or_insert_with(|| Child {
+                id: ChildId::of(*parent_id, *phone_id),
+                created_at: now,
+                issued_at: None,
+                deleting_since: None,
+            });
+        }
+    }
+}
+
+/// A wanted key without a current credential takes the best one that is there.
+fn settle_keys(identity: &mut Identity, manager: AcsSystemId, now: Timestamp) {
+    let view = identity.clone();
+    let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
+        return;
+    };
+    for (phone_id, phone) in &mut enrollment.phones {
+        let Some((_, seen)) = view.phone(*phone_id) else {
+            continue;
+        };
+        for (part_number, key) in &mut phone.keys {
+            let wanted = plan::is_key_wanted(&view, manager, (*phone_id, seen), part_number, now);
+            if wanted && key.current.is_none() {
+                let usable = key
+                    .held
+                    .iter()
+                    .filter(|(_, held)| !held.doomed && held.status.is_issue());
+                key.current = usable
+                    .min_by_key(|(_, held)| (!held.ours, held.seen_at))
+                    .map(|(id, _)| id.clone());
+            }
+            if key.current.is_some() {
+                key.failed = None;
+                key.out_of_stock_since = None;
+            }
+            let on_phone = key.current.as_ref().and_then(|id| key.held.get(id));
+            if on_phone.is_some_and(|held| held.status == CredentialStatus::Issued) {
+                key.trouble.clear();
+                mark_issued(&mut identity.parents, *phone_id, part_number, now);
+            }
+        }
+    }
+}
+
+fn mark_issued(
+    parents: &mut BTreeMap<super::ids::ParentId, super::identity::Parent>,
+    phone: PhoneId,
+    part_number: &super::ids::PartNumber,
+    now: Timestamp,
+) {
+    for parent in parents
+        .values_mut()
+        .filter(|parent| parent.part_number == *part_number)
+    {
+        if let Some(child) = parent.children.get_mut(&phone) {
+            child.issued_at.get_or_insert(now);
+        }
+    }
+}
+
+fn settle_invitations(policy: &Policy, manager: AcsSystemId, enrollment: &mut Enrollment) {
+    if !enrollment.is_running() {
+        enrollment.invite.wanted = false;
+        enrollment.invite.resend = false;
+        for invitation in enrollment
+            .invitations
+            .values_mut()
+            .filter(|invitation| invitation.ours)
+        {
+            invitation.cancel = true;
+        }
+        return;
+    }
+    // One open at a time: of several that turned up after unknown outcomes, the newest stays.
+    let newest = enrollment.open_invitation().map(|(id, _)| id.clone());
+    for (id, invitation) in &mut enrollment.invitations {
+        let surplus = invitation.ours
+            && invitation.status == InvitationStatus::Pending
+            && Some(id) != newest.as_ref();
+        invitation.cancel |= surplus;
+    }
+    let max_renewals = policy.managers.get(&manager).map_or(0, |m| m.max_renewals);
+    let has_phone = enrollment.has_phone();
+    let invite = &mut enrollment.invite;
+    let mut expired = enrollment.invitations.values_mut().filter(|invitation| {
+        invitation.ours && !invitation.closed && invitation.status == InvitationStatus::Expired
+    });
+    if let Some(invitation) = expired.next() {
+        invitation.closed = true;
+        if newest.is_none() && !has_phone && !invite.wanted && invite.renewals < max_renewals {
+            invite.renewals += 1;
+            invite.wanted = true;
+        }
+    }
+    for invitation in enrollment.invitations.values_mut() {
+        invitation.closed |= matches!(
+            invitation.status,
+            InvitationStatus::Cancelled
+                | InvitationStatus::CancelInitiated
+                | InvitationStatus::NotSupported
+                | InvitationStatus::NotEligible
+        );
+    }
+}
+
+/// Children without a wish or a key go, then parents without children.
+fn drop_withdrawn(identity: &mut Identity, now: Timestamp) {
+    let view = identity.clone();
+    for parent in identity.parents.values_mut() {
+        let (manager, part_number) = (parent.manager, parent.part_number.clone());
+        let leaving = parent.deleting_since.is_some();
+        parent.children.retain(|phone_id, child| {
+            let Some((_, phone)) = view.phone(*phone_id) else {
+                return false;
+            };
+            let unwanted = leaving || child.deleting_since.is_some() || phone.removed_at.is_some();
+            let others_keep_it =
+                plan::is_key_wanted(&view, manager, (*phone_id, phone), &part_number, now);
+            let lane = Lane::Key(*phone_id, part_number.clone());
+            let calling = view
+                .in_flight
+                .as_ref()
+                .is_some_and(|call| call.lane == lane);
+            let gone = !calling
+                && phone
+                    .keys
+                    .get(&part_number)
+                    .is_none_or(plan::is_key_withdrawn);
+            let forgotten = leaving || phone.removed_at.is_some();
+            !(unwanted && (gone || others_keep_it) && (forgotten || child.deleting_since.is_none()))
+        });
+    }
+    identity
+        .parents
+        .retain(|_, parent| parent.deleting_since.is_none() || !parent.children.is_empty());
+}
+
+/// Nothing of ours is left at HID.
+fn is_over(identity: &Identity) -> bool {
+    let user_left = |enrollment: &Enrollment| match &enrollment.user.state {
+        CmUserState::Unsure { .. }
+        | CmUserState::Found { .. }
+        | CmUserState::Taken
+        | CmUserState::Present { adopted: false, .. }
+        | CmUserState::Deleting { .. } => true,
+        CmUserState::Absent
+        | CmUserState::Present { adopted: true, .. }
+        | CmUserState::Conflict { .. }
+        | CmUserState::Refused(_)
+        | CmUserState::Gone => false,
+    };
+    identity.parents.is_empty()
+        && identity
+            .enrollments
+            .values()
+            .all(|e| plan::is_withdrawn(e) && !user_left(e))
+}

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::Profile;
+use super::identity::{AcsUser, Automation, CmUserState, Identity, Parent, Profile};
 use super::ids::{
     AcsSystemId, AcsUserId, AutomationId, ChildId, ParentId, PartNumber, Personal, Timestamp,
 };
@@ -74,4 +74,196 @@ pub enum Wish {
     },
     /// Nothing is wanted for this identity any more.
     DeleteIdentity,
+}
+
+/// Takes a wish in.
+pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
+    match wish {
+        Wish::Identity(profile) => {
+            identity.listed = true;
+            identity.profile = profile.clone();
+        }
+        Wish::AcsUser {
+            id,
+            acs_system,
+            full_name,
+            email_address,
+            phone_number,
+        } => {
+            identity.acs_users.entry(*id).or_insert_with(|| AcsUser {
+                acs_system: *acs_system,
+                created_at: now,
+                full_name: full_name.clone(),
+                email_address: email_address.clone(),
+                phone_number: phone_number.clone(),
+                suspended: false,
+            });
+        }
+        Wish::Launch {
+            id,
+            manager,
+            part_number,
+        } => launch(identity, *id, *manager, part_number.clone(), now),
+        Wish::DeleteAutomation(id) => {
+            let automations = identity
+                .enrollments
+                .values_mut()
+                .filter_map(|e| e.automation.as_mut());
+            for automation in automations.filter(|automation| automation.id == *id) {
+                automation.stopping_since.get_or_insert(now);
+            }
+        }
+        Wish::Parent {
+            id,
+            manager,
+            automation,
+            ..
+        } => {
+            let Some(parent) = parent_of(identity, wish, now) else {
+                return;
+            };
+            for phone in identity
+                .enrollments
+                .get_mut(manager)
+                .into_iter()
+                .flat_map(|e| e.phones.values_mut())
+            {
+                if let Some(key) = phone.keys.get_mut(&parent.part_number) {
+                    // A new wish is a new try.
+                    key.failed = None;
+                    key.trouble.clear();
+                }
+            }
+            identity.parents.entry(*id).or_insert(parent);
+            launch(identity, *automation, *manager, None, now);
+        }
+        Wish::DeleteParent(id) => {
+            if let Some(parent) = identity.parents.get_mut(id) {
+                parent.deleting_since.get_or_insert(now);
+            }
+        }
+        Wish::DeleteChild(id) => {
+            let children = identity
+                .parents
+                .values_mut()
+                .flat_map(|parent| parent.children.values_mut());
+            for child in children.filter(|child| child.id == *id) {
+                child.deleting_since.get_or_insert(now);
+            }
+        }
+        Wish::Invite {
+            manager,
+            installation,
+            resend,
+        } => invite(identity, *manager, installation.as_ref(), *resend),
+        Wish::DeleteIdentity => delete(identity, now),
+    }
+}
+
+fn launch(
+    identity: &mut Identity,
+    id: AutomationId,
+    manager: AcsSystemId,
+    part_number: Option<PartNumber>,
+    now: Timestamp,
+) {
+    if !identity.listed || identity.deleting_since.is_some() {
+        return;
+    }
+    let enrollment = identity.enrollments.entry(manager).or_default();
+    if enrollment.is_running() {
+        return;
+    }
+    enrollment.automation = Some(Automation {
+        id,
+        created_at: now,
+        part_number,
+        stopping_since: None,
+    });
+    for phone in enrollment.phones.values_mut() {
+        phone.enrolled = true;
+    }
+    for invitation in enrollment.invitations.values_mut() {
+        invitation.cancel = false;
+    }
+    enrollment.invite.renewals = 0;
+    enrollment.invite.wanted = !enrollment.has_phone() && enrollment.open_invitation().is_none();
+    if matches!(
+        enrollment.user.state,
+        CmUserState::Refused(_) | CmUserState::Conflict { .. } | CmUserState::Gone
+    ) {
+        enrollment.user.state = CmUserState::Absent;
+        enrollment.user.trouble.clear();
+    }
+}
+
+fn invite(
+    identity: &mut Identity,
+    manager: AcsSystemId,
+    installation: Option<&String>,
+    resend: bool,
+) {
+    let Some(enrollment) = identity
+        .enrollments
+        .get_mut(&manager)
+        .filter(|e| e.is_running())
+    else {
+        return;
+    };
+    if enrollment.open_invitation().is_some() {
+        enrollment.invite.resend |= resend;
+    } else if !enrollment.invite.wanted {
+        enrollment.invite.wanted = true;
+        enrollment.invite.installation = installation.cloned();
+        enrollment.invite.renewals = 0;
+    }
+}
+
+fn parent_of(identity: &Identity, wish: &Wish, now: Timestamp) -> Option<Parent> {
+    let Wish::Parent {
+        acs_user,
+        manager,
+        part_number,
+        card_format,
+        facility_code,
+        allowed_acs_entrance_ids,
+        starts_at,
+        ends_at,
+        ..
+    } = wish
+    else {
+        return None;
+    };
+    let user = identity
+        .acs_users
+        .get(acs_user)
+        .filter(|_| identity.deleting_since.is_none())?;
+    Some(Parent {
+        acs_user: *acs_user,
+        acs_system: user.acs_system,
+        manager: *manager,
+        part_number: part_number.clone(),
+        card_format: card_format.clone(),
+        facility_code: facility_code.clone(),
+        allowed_acs_entrance_ids: allowed_acs_entrance_ids.clone(),
+        starts_at: *starts_at,
+        ends_at: *ends_at,
+        created_at: now,
+        deleting_since: None,
+        children: std::collections::BTreeMap::new(),
+    })
+}
+
+fn delete(identity: &mut Identity, now: Timestamp) {
+    identity.deleting_since.get_or_insert(now);
+    for parent in identity.parents.values_mut() {
+        parent.deleting_since.get_or_insert(now);
+    }
+    for automation in identity
+        .enrollments
+        .values_mut()
+        .filter_map(|e| e.automation.as_mut())
+    {
+        automation.stopping_since.get_or_insert(now);
+    }
 }

@@ -24,6 +24,8 @@ use crate::telemetry::{DAEMON_DRAINING, LOOP_DIED, LOOP_STALLED};
 
 /// How often the age of the beats is looked at when systemd asks for nothing shorter.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long dropped loops may take to be gone.
+const CUT: Duration = Duration::from_secs(1);
 
 /// How the process came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,7 +276,9 @@ impl Lifecycle {
         };
         if !drained {
             self.0.hard.cancel();
-            self.0.tracker.wait().await;
+            // Dropped tasks end at once; one that never yields must not keep us here.
+            let gone = self.0.tracker.wait();
+            tokio::time::timeout(CUT, gone).await.unwrap_or_default();
         }
         match locked(&self.0.died).take() {
             Some(name) => Outcome::LoopDied(name),

@@ -150,11 +150,24 @@ impl Layers {
 
     /// Returns the file or environment variable that set `key`, if one did.
     pub(super) fn origin(&self, key: &str) -> Option<String> {
-        match origin(find(&self.plain, key)?)? {
-            BUILT_IN => None,
-            ENVIRONMENT => Some(variable(key)),
-            file => Some(file.into()),
-        }
+        origin(key, find(&self.plain, key)?)
+    }
+}
+
+/// A merged table has no origin of its own; the first of its values in the order of names
+/// that a site has set speaks for it.
+fn origin(key: &str, value: &Value) -> Option<String> {
+    if let ValueKind::Table(table) = &value.kind {
+        let mut inner: Vec<_> = table.into_iter().collect();
+        inner.sort_unstable_by_key(|(name, _)| *name);
+        return inner
+            .into_iter()
+            .find_map(|(name, value)| origin(&format!("{key}.{name}"), value));
+    }
+    match value.origin()? {
+        BUILT_IN => None,
+        ENVIRONMENT => Some(variable(key)),
+        file => Some(file.into()),
     }
 }
 
@@ -176,15 +189,4 @@ fn find<'v>(root: &'v Value, key: &str) -> Option<&'v Value> {
         | ValueKind::Float(_)
         | ValueKind::String(_) => None,
     })
-}
-
-/// A merged table has no origin of its own; the first of its values in the order of names
-/// speaks for it.
-fn origin(value: &Value) -> Option<&str> {
-    if let ValueKind::Table(table) = &value.kind {
-        let mut inner: Vec<_> = table.into_iter().collect();
-        inner.sort_unstable_by_key(|(name, _)| *name);
-        return inner.into_iter().find_map(|(_, value)| origin(value));
-    }
-    value.origin()
 }

@@ -285,3 +285,9 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
         })
         .filter(|(name, _)| name.starts_with(layers::PREFIX))
 }
+
+/// Tells whether a site may give something this name.
+pub fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    !text.is_empty() && text.chars().all(plain)
+}

@@ -187,8 +187,7 @@ impl<'a> Table<'a> {
         let keys: Vec<&str> = names.left.keys().copied().collect();
         keys.into_iter()
             .map(|name| {
-                let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-                if name.is_empty() || !name.chars().all(plain) {
+                if !super::is_name(name) {
                     names.complain(name, "a name has lower-case letters, digits and _ only");
                 }
                 (name.into(), names.table(name))

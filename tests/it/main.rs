@@ -1,1 +1,2 @@
 //! One test binary; its files are the layers.
+mod config;

@@ -6,10 +6,13 @@
 
 use std::io::{IsTerminal as _, stdout};
 
-use tracing::Level;
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 /// How lines look.
@@ -25,23 +28,33 @@ pub enum Format {
 ///
 /// `level` is about our own lines: below `warn`, libraries print what we promised never to.
 pub fn init(format: Format, level: Level) -> Result<(), TryInitError> {
-    let filter = Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_target("origo_adapter", level);
     let json = match format {
         Format::Auto => !stdout().is_terminal(),
         Format::Json => true,
         Format::Text => false,
     };
-    let lines = tracing_subscriber::fmt::layer().with_ansi(false);
+    tracing_subscriber::registry()
+        .with(lines(json, level, stdout))
+        .try_init()
+}
+
+fn lines<S, W>(json: bool, level: Level, writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let filter = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("origo_adapter", level);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(writer);
     let lines = if json {
         lines.json().flatten_event(true).boxed()
     } else {
         lines.boxed()
     };
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
-        .try_init()
+    lines.with_filter(filter)
 }
 
 /// An entry of the list; only this module makes any.
@@ -130,8 +143,6 @@ macro_rules! emit {
     };
     (@ $event:path; [$($fields:tt)*]; $($message:tt)+) => {
         ::tracing::event!(
-            // A target of its own, so that the level of ours is set apart from others'.
-            target: "origo_adapter",
             $event.level(),
             event = $event.name(),
             id = $event.id(),
@@ -166,4 +177,104 @@ macro_rules! emit {
     (@ $event:path; [$($fields:tt)*] $key:ident; $($rest:tt)+) => {
         $crate::emit!(@ $event; [$($fields)* $key = $key,]; $($rest)+)
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Page {
+        fn of(json: bool, level: Level, write: impl FnOnce()) -> Vec<String> {
+            let page = Self::default();
+            let writer = page.clone();
+            let subscriber =
+                tracing_subscriber::registry().with(lines(json, level, move || writer.clone()));
+            tracing::subscriber::with_default(subscriber, write);
+            let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+            text.lines().map(str::to_owned).collect()
+        }
+    }
+
+    #[test]
+    fn a_line_of_json_has_event_id_fields_and_message_on_top() {
+        let name = "hq";
+        let calls = 3;
+        let delay: Option<u32> = None;
+        let lines = Page::of(true, Level::DEBUG, || {
+            emit!(POLL_DONE, feed.name = %name, feed.delay = ?delay, calls, found = calls - 1;
+                "feed {name}: {} calls", calls);
+            emit!(DAEMON_READY; "ready");
+        });
+        let first: Value = serde_json::from_str(&lines[0]).unwrap();
+        for (key, value) in [
+            ("level", "DEBUG".into()),
+            ("event", "poll.done".into()),
+            ("id", "OA-2001".into()),
+            ("feed.name", "hq".into()),
+            ("feed.delay", "None".into()),
+            ("calls", 3.into()),
+            ("found", 2.into()),
+            ("message", "feed hq: 3 calls".into()),
+        ] {
+            let value: Value = value;
+            assert_eq!(first[key], value, "{key} in {first}");
+        }
+        let second: Value = serde_json::from_str(&lines[1]).unwrap();
+        assert_eq!(second["id"], "OA-1002");
+        assert_eq!(second["message"], "ready");
+    }
+
+    #[test]
+    fn text_says_the_same() {
+        let lines = Page::of(false, Level::INFO, || {
+            emit!(FEED_HEARD, feed.name = "hq"; "feed hq is heard again");
+        });
+        let (_, said) = lines[0].split_once(": ").unwrap();
+        assert_eq!(
+            said,
+            r#"feed hq is heard again event="feed.heard" id="OA-2005" feed.name="hq""#
+        );
+    }
+
+    #[test]
+    fn the_level_is_about_our_own_lines() {
+        let lines = Page::of(true, Level::DEBUG, || {
+            emit!(POLL_DONE; "shown");
+            tracing::debug!(target: "hyper", "a header with a token in it");
+            tracing::warn!(target: "hyper", "shown");
+        });
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        let lines = Page::of(true, Level::INFO, || emit!(POLL_DONE; "hidden"));
+        assert!(lines.is_empty(), "{lines:?}");
+    }
+
+    #[test]
+    fn ids_and_names_are_used_once() {
+        let unique = |get: fn(&Event) -> &'static str| {
+            let mut seen: Vec<_> = EVENTS.iter().map(get).collect();
+            seen.sort_unstable();
+            seen.dedup();
+            seen.len()
+        };
+        assert_eq!(unique(Event::id), EVENTS.len());
+        assert_eq!(unique(Event::name), EVENTS.len());
+    }
 }

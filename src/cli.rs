@@ -1,1 +1,343 @@
-//! (being written)
+//! The command line: what can be asked, where the configuration is, and how failures are
+//! told. Commands are carried out elsewhere; the place to wire them is marked below.
+//!
+//! May use `config`, `daemon`, `simulator`, `demo` and `telemetry`.
+
+use std::fmt::{self, Display, Write as _};
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, Config};
+
+/// Read when no other file is named, if it exists.
+const CONFIG_FILE: &str = "/etc/origo-adapter/config.toml";
+
+/// Puts HID Origo mobile keys on phones, behind Seam's API.
+#[derive(Debug, Parser)]
+#[command(name = "origo-adapter", version, propagate_version = true)]
+pub struct Cli {
+    /// The configuration file [default: /etc/origo-adapter/config.toml, if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Run,
+    /// Run the HID Origo simulator alone
+    Simulate(Simulate),
+    /// Show the whole story in one process: simulator, daemon and a scripted app
+    Demo(Demo),
+    /// Report everything that is wrong with the configuration
+    Check(Check),
+    /// Make keys for the API
+    #[command(subcommand)]
+    ApiKey(ApiKey),
+}
+
+/// How the simulator is run.
+#[derive(Args, Clone, Debug)]
+pub struct Simulate {
+    /// Address and port to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8480")]
+    pub listen: SocketAddr,
+    /// Mix of faults to inject
+    #[arg(long, value_enum)]
+    pub faults: Option<Faults>,
+    /// Number from which all randomness follows
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// File with the simulator's settings
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+}
+
+/// A known mix of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Faults {
+    /// About one call in twenty goes wrong, in every known way
+    Standard,
+}
+
+/// How large and how fast the demonstration is.
+#[derive(Args, Clone, Debug)]
+pub struct Demo {
+    /// People
+    #[arg(long, value_name = "N", default_value_t = 25)]
+    pub identities: u32,
+    /// Phones of each person
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub phones: u32,
+    /// Inject the standard mix of faults
+    #[arg(long)]
+    pub faults: bool,
+    /// How many times faster than life
+    #[arg(long, value_name = "X", default_value_t = 60.0, value_parser = speed)]
+    pub speed: f64,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|speed: &f64| speed.is_finite() && *speed > 0.0)
+        .ok_or_else(|| "a number above 0 is wanted".into())
+}
+
+#[derive(Args, Debug)]
+struct Check {
+    /// Ask HID as well: token, organization, part numbers, events; and the database
+    #[arg(long)]
+    online: bool,
+    /// Print JSON: a list of complaints
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum ApiKey {
+    /// Print a new key, once, and the configuration lines that let it in
+    New(NewKey),
+}
+
+#[derive(Args, Debug)]
+struct NewKey {
+    /// Who will use it: lower-case letters, digits and _
+    #[arg(long, value_parser = name)]
+    name: String,
+    /// What it may do
+    #[arg(long, value_enum, default_value_t = Scope::Read)]
+    scope: Scope,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    if config::is_name(text) {
+        Ok(text.into())
+    } else {
+        Err("a name has lower-case letters, digits and _ only".into())
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Scope {
+    /// Read everything but invitation codes
+    Read,
+    /// Read invitation codes as well
+    Invite,
+    /// Change things as well
+    Write,
+}
+
+impl Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Invite => "invite",
+            Self::Write => "write",
+        })
+    }
+}
+
+/// A failure that has an exit code of its own; put it into the chain of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// 69.
+    #[error("unavailable")]
+    Unavailable,
+    /// 77.
+    #[error("not permitted")]
+    NotPermitted,
+}
+
+/// Reads the command line, does what it says, and returns how it went.
+pub fn main() -> ExitCode {
+    // Wrong usage ends the process here, with 2.
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Run => run(load(cli.config.as_deref())?),
+        Command::Simulate(options) => simulate(options),
+        Command::Demo(options) => demo(options),
+        Command::Check(options) => check(cli.config.as_deref(), &options),
+        Command::ApiKey(ApiKey::New(options)) => new_key(&options),
+    }
+}
+
+// ---- the place to wire commands ------------------------------------------------------
+
+#[expect(clippy::needless_pass_by_value, reason = "not wired")]
+fn run(_config: Config) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("not wired")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "not wired")]
+fn simulate(_options: Simulate) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("not wired")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "not wired")]
+fn demo(_options: Demo) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("not wired")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "not wired")]
+fn check_online(_config: Config, _json: bool) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("not wired")
+}
+
+// ---------------------------------------------------------------------------------------
+
+fn load(named: Option<&Path>) -> Result<Config, config::Error> {
+    let usual = Path::new(CONFIG_FILE);
+    let path = named.or_else(|| usual.exists().then_some(usual));
+    config::load(path, config::environment())
+}
+
+fn check(path: Option<&Path>, options: &Check) -> anyhow::Result<ExitCode> {
+    let config = match load(path) {
+        Ok(config) => config,
+        Err(error) if options.json => {
+            say(&serde_json::to_string_pretty(&error.complaints)?)?;
+            return Ok(ExitCode::from(BAD_CONFIGURATION));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if options.online {
+        return check_online(config, options.json);
+    }
+    say(if options.json {
+        "[]"
+    } else {
+        "the configuration is good"
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn new_key(options: &NewKey) -> anyhow::Result<ExitCode> {
+    let key = random_key()?;
+    let mut hash = String::new();
+    for byte in digest(&SHA256, key.as_bytes()).as_ref() {
+        write!(hash, "{byte:02x}")?;
+    }
+    let NewKey { name, scope } = options;
+    say(&format!(
+        "{key}\n\
+         \n\
+         # The key above is not shown again. These lines of the configuration let it in:\n\
+         [api.keys.{name}]\n\
+         scope = \"{scope}\"\n\
+         hash = \"sha256:{hash}\""
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Seam's SDKs take these beginnings for other sorts of tokens, and refuse to send them.
+const TAKEN: [&str; 3] = ["seam_at", "seam_cst", "seam_pk"];
+
+fn random_key() -> anyhow::Result<String> {
+    loop {
+        let mut bytes = [0; 24];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| anyhow::anyhow!("the machine gives no randomness: {error}"))?;
+        let key = format!("seam_{}", URL_SAFE_NO_PAD.encode(bytes));
+        if !TAKEN.iter().any(|taken| key.starts_with(taken)) {
+            return Ok(key);
+        }
+    }
+}
+
+const FAILED: u8 = 1;
+const UNAVAILABLE: u8 = 69;
+const NOT_PERMITTED: u8 = 77;
+const BAD_CONFIGURATION: u8 = 78;
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.downcast_ref::<config::Error>().is_some() {
+        return BAD_CONFIGURATION;
+    }
+    match error.downcast_ref::<Refusal>() {
+        Some(Refusal::Unavailable) => UNAVAILABLE,
+        Some(Refusal::NotPermitted) => NOT_PERMITTED,
+        None => FAILED,
+    }
+}
+
+/// Writes to stdout; a closed pipe is a failure and not a panic.
+fn say(text: &str) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{text}")
+}
+
+/// Writes an error to stderr, one line a cause.
+fn complain(error: &anyhow::Error) {
+    let mut text = String::new();
+    for cause in error.chain() {
+        for line in cause.to_string().lines() {
+            text.push_str("origo-adapter: ");
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    // Nobody is left to tell when stderr is closed; the exit code still speaks.
+    io::stderr()
+        .lock()
+        .write_all(text.as_bytes())
+        .unwrap_or_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn keys_are_long_and_taken_by_the_sdks() {
+        for _ in 0..1000 {
+            let key = random_key().unwrap();
+            assert_eq!(key.len(), "seam_".len() + 32);
+            assert!(key.starts_with("seam_"));
+            assert!(!TAKEN.iter().any(|taken| key.starts_with(taken)), "{key}");
+        }
+    }
+
+    #[test]
+    fn every_failure_has_its_code() {
+        let config = config::Error { complaints: vec![] };
+        for (error, code) in [
+            (anyhow::anyhow!("anything"), 1),
+            (
+                anyhow::Error::new(Refusal::Unavailable).context("opening the store"),
+                69,
+            ),
+            (
+                anyhow::anyhow!("the key is read-only").context(Refusal::NotPermitted),
+                77,
+            ),
+            (anyhow::Error::new(config).context("loading"), 78),
+        ] {
+            assert_eq!(exit_code(&error), code, "{error}");
+        }
+    }
+}

@@ -1,1 +1,96 @@
-//! (being written)
+//! Time: the only place that reads a clock, and the text form of an instant.
+//!
+//! Imports nothing of ours. Everything else takes `now` as an argument or asks a
+//! [`Clock`], so that a test can set the time. Instants are milliseconds since the epoch.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// Returns the wall clock's milliseconds since the epoch; it may jump either way.
+    fn now(&self) -> i64;
+
+    /// Returns the time since boot; it never jumps and goes on while the machine is
+    /// suspended or the process is stopped.
+    fn boottime(&self) -> Duration;
+}
+
+/// Tells the machine's own time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> i64 {
+        Timestamp::now().as_millisecond()
+    }
+
+    fn boottime(&self) -> Duration {
+        let spec = clock_gettime(ClockId::Boottime);
+        // The kernel counts from zero and keeps the nanoseconds below a second.
+        Duration::new(
+            u64::try_from(spec.tv_sec).unwrap_or_default(),
+            u32::try_from(spec.tv_nsec).unwrap_or_default(),
+        )
+    }
+}
+
+/// Writes an instant as RFC 3339 in UTC with milliseconds: `2026-01-31T08:00:00.250Z`.
+///
+/// Instants beyond the year 9999 are shown as the last one that can be written.
+pub fn rfc3339(ms: i64) -> String {
+    let instant = Timestamp::from_millisecond(ms).unwrap_or(if ms < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    });
+    instant.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// Reads RFC 3339 with any offset; `None` for anything else.
+pub fn parse_rfc3339(text: &str) -> Option<i64> {
+    text.parse::<Timestamp>()
+        .ok()
+        .map(Timestamp::as_millisecond)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_written_with_milliseconds_in_utc() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_769_846_400_250, "2026-01-31T08:00:00.250Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (i64::MAX, "9999-12-30T22:00:00.999Z"),
+        ] {
+            assert_eq!(rfc3339(ms), text);
+        }
+    }
+
+    #[test]
+    fn instants_are_read_with_any_offset() {
+        for (text, ms) in [
+            ("2026-01-31T08:00:00Z", Some(1_769_846_400_000)),
+            ("2026-01-31T09:00:00.25+01:00", Some(1_769_846_400_250)),
+            ("2026-01-31", None),
+            ("tomorrow", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_rfc3339(text), ms, "{text}");
+        }
+    }
+
+    #[test]
+    fn boottime_goes_forward() {
+        let clock = SystemClock;
+        let before = clock.boottime();
+        assert!(before > Duration::ZERO);
+        assert!(clock.boottime() >= before);
+        assert!(clock.now() > 1_700_000_000_000);
+    }
+}

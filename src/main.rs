@@ -1,2 +1,7 @@
-//! Parses the command line, dispatches, returns the exit code.
-fn main() {}
+//! Hands over to the command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    origo_adapter::cli::main()
+}

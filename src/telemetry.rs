@@ -1,1 +1,280 @@
-//! (being written)
+//! Logs: the subscriber, and the closed list of events.
+//!
+//! Imports nothing of ours. One line is one event, written with [`emit!`](crate::emit); it
+//! has a stable `event` and an `id` that is never used for anything else. The list is
+//! explained in `docs/log-events.md`; a test holds the two together.
+
+use std::io::{IsTerminal as _, stdout};
+
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Text on a terminal, else JSON.
+    Auto,
+    Json,
+    Text,
+}
+
+/// Starts logging to stdout; fails if that was done before.
+///
+/// `level` is about our own lines: below `warn`, libraries print what we promised never to.
+pub fn init(format: Format, level: Level) -> Result<(), TryInitError> {
+    let json = match format {
+        Format::Auto => !stdout().is_terminal(),
+        Format::Json => true,
+        Format::Text => false,
+    };
+    tracing_subscriber::registry()
+        .with(lines(json, level, stdout))
+        .try_init()
+}
+
+fn lines<S, W>(json: bool, level: Level, writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let filter = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("origo_adapter", level);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(writer);
+    let lines = if json {
+        lines.json().flatten_event(true).boxed()
+    } else {
+        lines.boxed()
+    };
+    lines.with_filter(filter)
+}
+
+/// An entry of the list; only this module makes any.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    id: &'static str,
+    name: &'static str,
+    level: Level,
+}
+
+impl Event {
+    /// Returns the number, `OA-1001`, which is never used again.
+    pub const fn id(&self) -> &'static str {
+        self.id
+    }
+
+    /// Returns the name, `poll.done`.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns the level, chosen by who must act.
+    pub const fn level(&self) -> Level {
+        self.level
+    }
+}
+
+macro_rules! events {
+    ($($constant:ident = $id:literal $name:literal $level:ident;)+) => {
+        $(
+            #[doc = concat!("`", $name, "`, see `docs/log-events.md`.")]
+            pub const $constant: Event = Event {
+                id: $id,
+                name: $name,
+                level: Level::$level,
+            };
+        )+
+
+        /// Every event, in the order of ids.
+        pub const EVENTS: &[Event] = &[$($constant),+];
+    };
+}
+
+events! {
+    DAEMON_STARTING = "OA-1001" "daemon.starting" INFO;
+    DAEMON_READY = "OA-1002" "daemon.ready" INFO;
+    DAEMON_DRAINING = "OA-1003" "daemon.draining" INFO;
+    DAEMON_STOPPED = "OA-1004" "daemon.stopped" INFO;
+    CONFIG_REFUSED = "OA-1005" "config.refused" ERROR;
+    LOOP_DIED = "OA-1006" "loop.died" ERROR;
+    LOOP_STALLED = "OA-1007" "loop.stalled" ERROR;
+    HEARTBEAT = "OA-1008" "heartbeat" INFO;
+    SIMULATOR_LISTENING = "OA-1009" "simulator.listening" INFO;
+    POLL_DONE = "OA-2001" "poll.done" DEBUG;
+    POLL_FAILED = "OA-2002" "poll.failed" WARN;
+    POLL_RECOVERED = "OA-2003" "poll.recovered" INFO;
+    FEED_DEAF = "OA-2004" "feed.deaf" ERROR;
+    FEED_HEARD = "OA-2005" "feed.heard" INFO;
+    IDENTITY_CHANGED = "OA-3001" "identity.changed" INFO;
+    IDENTITY_IGNORED = "OA-3002" "identity.ignored" DEBUG;
+    KEY_STUCK = "OA-3003" "key.stuck" ERROR;
+    EFFECT_DONE = "OA-4001" "effect.done" DEBUG;
+    EFFECT_RETRY = "OA-4002" "effect.retry" WARN;
+    EFFECT_GAVE_UP = "OA-4003" "effect.gave_up" ERROR;
+    SERVICE_PAUSED = "OA-4004" "service.paused" WARN;
+    SERVICE_RESUMED = "OA-4005" "service.resumed" INFO;
+    CLAIM_LOST = "OA-4006" "claim.lost" WARN;
+    CLAIM_RECOVERED = "OA-4007" "claim.recovered" INFO;
+    STORE_FAILED = "OA-5001" "store.failed" ERROR;
+    API_REQUEST = "OA-6001" "api.request" DEBUG;
+    API_FAILED = "OA-6002" "api.failed" ERROR;
+}
+
+/// Writes one line: `emit!(POLL_DONE, feed.name = %name, calls = 3; "read {name}")`.
+///
+/// Fields are `dotted.key = value`, with `%` or `?` before the value for `Display` or
+/// `Debug`, or a lone variable. A message follows the semicolon and is formatted like
+/// [`format!`]. `event` and `id` are added.
+#[macro_export]
+macro_rules! emit {
+    ($event:path; $($message:tt)+) => {
+        $crate::emit!(@ $event; []; $($message)+)
+    };
+    ($event:path, $($rest:tt)+) => {
+        $crate::emit!(@ $event; [] $($rest)+)
+    };
+    (@ $event:path; [$($fields:tt)*]; $($message:tt)+) => {
+        ::tracing::event!(
+            $event.level(),
+            event = $event.name(),
+            id = $event.id(),
+            $($fields)*
+            $($message)+
+        )
+    };
+    (@ $event:path; [$($fields:tt)*] , $($rest:tt)+) => {
+        $crate::emit!(@ $event; [$($fields)*] $($rest)+)
+    };
+    (@ $event:path; [$($fields:tt)*] $($key:ident).+ = % $value:expr, $($rest:tt)+) => {
+        $crate::emit!(@ $event; [$($fields)* $($key).+ = % $value,] $($rest)+)
+    };
+    (@ $event:path; [$($fields:tt)*] $($key:ident).+ = % $value:expr; $($rest:tt)+) => {
+        $crate::emit!(@ $event; [$($fields)* $($key).+ = % $value,]; $($rest)+)
+    };
+    (@ $event:path; [$($fields:tt)*] $($key:ident).+ = ? $value:expr, $($rest:tt)+) => {
+        $crate::emit!(@ $event; [$($fields)* $($key).+ = ? $value,] $($rest)+)
+    };
+    (@ $event:path; [$($fields:tt)*] $($key:ident).+ = ? $value:expr; $($rest:tt)+) => {
+        $crate::emit!(@ $event; [$($fields)* $($key).+ = ? $value,]; $($rest)+)
+    };
+    (@ $event:path; [$($fields:tt)*] $($key:ident).+ = $value:expr, $($rest:tt)+) => {
+        $crate::emit!(@ $event; [$($fields)* $($key).+ = $value,] $($rest)+)
+    };
+    (@ $event:path; [$($fields:tt)*] $($key:ident).+ = $value:expr; $($rest:tt)+) => {
+        $crate::emit!(@ $event; [$($fields)* $($key).+ = $value,]; $($rest)+)
+    };
+    (@ $event:path; [$($fields:tt)*] $key:ident, $($rest:tt)+) => {
+        $crate::emit!(@ $event; [$($fields)* $key = $key,] $($rest)+)
+    };
+    (@ $event:path; [$($fields:tt)*] $key:ident; $($rest:tt)+) => {
+        $crate::emit!(@ $event; [$($fields)* $key = $key,]; $($rest)+)
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Page {
+        fn of(json: bool, level: Level, write: impl FnOnce()) -> Vec<String> {
+            let page = Self::default();
+            let writer = page.clone();
+            let subscriber =
+                tracing_subscriber::registry().with(lines(json, level, move || writer.clone()));
+            tracing::subscriber::with_default(subscriber, write);
+            let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+            text.lines().map(str::to_owned).collect()
+        }
+    }
+
+    #[test]
+    fn a_line_of_json_has_event_id_fields_and_message_on_top() {
+        let name = "hq";
+        let calls = 3;
+        let delay: Option<u32> = None;
+        let lines = Page::of(true, Level::DEBUG, || {
+            emit!(POLL_DONE, feed.name = %name, feed.delay = ?delay, calls, found = calls - 1;
+                "feed {name}: {} calls", calls);
+            emit!(DAEMON_READY; "ready");
+        });
+        let first: Value = serde_json::from_str(&lines[0]).unwrap();
+        for (key, value) in [
+            ("level", "DEBUG".into()),
+            ("event", "poll.done".into()),
+            ("id", "OA-2001".into()),
+            ("feed.name", "hq".into()),
+            ("feed.delay", "None".into()),
+            ("calls", 3.into()),
+            ("found", 2.into()),
+            ("message", "feed hq: 3 calls".into()),
+        ] {
+            let value: Value = value;
+            assert_eq!(first[key], value, "{key} in {first}");
+        }
+        let second: Value = serde_json::from_str(&lines[1]).unwrap();
+        assert_eq!(second["id"], "OA-1002");
+        assert_eq!(second["message"], "ready");
+    }
+
+    #[test]
+    fn text_says_the_same() {
+        let lines = Page::of(false, Level::INFO, || {
+            emit!(FEED_HEARD, feed.name = "hq"; "feed hq is heard again");
+        });
+        let (_, said) = lines[0].split_once(": ").unwrap();
+        assert_eq!(
+            said,
+            r#"feed hq is heard again event="feed.heard" id="OA-2005" feed.name="hq""#
+        );
+    }
+
+    #[test]
+    fn the_level_is_about_our_own_lines() {
+        let lines = Page::of(true, Level::DEBUG, || {
+            emit!(POLL_DONE; "shown");
+            tracing::debug!(target: "hyper", "a header with a token in it");
+            tracing::warn!(target: "hyper", "shown");
+        });
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        let lines = Page::of(true, Level::INFO, || emit!(POLL_DONE; "hidden"));
+        assert!(lines.is_empty(), "{lines:?}");
+    }
+
+    #[test]
+    fn ids_and_names_are_used_once() {
+        let unique = |get: fn(&Event) -> &'static str| {
+            let mut seen: Vec<_> = EVENTS.iter().map(get).collect();
+            seen.sort_unstable();
+            seen.dedup();
+            seen.len()
+        };
+        assert_eq!(unique(Event::id), EVENTS.len());
+        assert_eq!(unique(Event::name), EVENTS.len());
+    }
+}

@@ -1,0 +1,293 @@
+//! The configuration: what may be set, and the typed form in which each part gets its own.
+//!
+//! May use `core` and `telemetry`. Three layers are merged ([`layers`]): the compiled-in
+//! `config/default.toml`, the file, the environment, which is read here and nowhere else.
+//! The result is read key by key ([`read`]) and checked ([`check`]); every complaint is
+//! reported at once, with its key and where it was set.
+
+mod check;
+mod duration;
+mod layers;
+mod read;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Serialize;
+use url::Url;
+use uuid::Uuid;
+
+use crate::telemetry;
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub workspace_id: Uuid,
+    /// By configured name.
+    pub credential_managers: BTreeMap<String, CredentialManager>,
+    /// By configured name.
+    pub access_systems: BTreeMap<String, AccessSystem>,
+    pub issuance: Issuance,
+    pub store: Store,
+    pub api: Api,
+    pub log: Log,
+    pub daemon: Daemon,
+}
+
+/// One organization at HID Origo.
+#[derive(Clone, Debug)]
+pub struct CredentialManager {
+    pub acs_system_id: Uuid,
+    /// Digits.
+    pub organization_id: String,
+    pub environment: Environment,
+    /// Bases of the services, with or without a closing slash; none follows from another.
+    pub token_url: Url,
+    pub mobile_identities_url: Url,
+    /// Absent only where `polling.events` is off.
+    pub events_url: Option<Url>,
+    pub application_id: String,
+    pub application_version: String,
+    pub client_id: String,
+    /// What `client_secret_file` holds, without its closing line end.
+    pub client_secret: SecretString,
+    pub request_timeout: Duration,
+    pub default_part_number: Option<String>,
+    pub adopt_users: AdoptUsers,
+    pub windows: Windows,
+    pub polling: Polling,
+    pub invitations: Invitations,
+    pub card_profiles: Vec<CardProfile>,
+    pub part_numbers: Vec<PartNumber>,
+}
+
+/// Which of HID's installations an organization lives in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    Production,
+    Certification,
+    Simulator,
+}
+
+/// Whose HID user may be taken over on an e-mail conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdoptUsers {
+    /// One whose `externalId` is ours.
+    Ours,
+    /// One with the same e-mail address.
+    ByEmail,
+}
+
+/// The rate windows of an organization's services.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Windows {
+    pub mobile_identities: Window,
+    pub events: Window,
+    pub token: Window,
+    pub window_key: WindowKey,
+}
+
+/// At most `requests` in any span of `per`, of which we use `share`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    pub requests: u32,
+    pub per: Duration,
+    /// Above 0, at most 1.
+    pub share: f64,
+}
+
+/// What a window is counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowKey {
+    Organization,
+    Host,
+    Both,
+}
+
+/// How phones are found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Polling {
+    /// Whether the events API is read; if not, waiting users are.
+    pub events: bool,
+    pub interval: Duration,
+    /// How far each poll reaches back behind the last one.
+    pub overlap: Duration,
+    /// The sweep's part of the window, above 0, at most 1.
+    pub sweep_share: f64,
+}
+
+/// How invitations reach people, and how often they are made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invitations {
+    pub delivery: Delivery,
+    pub renew: bool,
+    pub max_renewals: u32,
+}
+
+/// Who hands out invitation codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// HID mails them.
+    Email,
+    /// The app fetches them.
+    Api,
+}
+
+/// Which part number stands for which card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CardProfile {
+    pub card_format: String,
+    pub facility_code: String,
+    pub part_number: String,
+}
+
+/// A part number and the pool by which the API names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartNumber {
+    pub part_number: String,
+    pub acs_credential_pool_id: Uuid,
+}
+
+/// An access control system whose users carry keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessSystem {
+    pub acs_system_id: Uuid,
+    /// The configured name of its default credential manager, which exists.
+    pub credential_manager: String,
+}
+
+/// How patiently keys are issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuance {
+    /// Not empty; the last delay repeats.
+    pub retry_schedule: Vec<Duration>,
+    pub settle_delay: Duration,
+    /// At least `settle_delay`.
+    pub late_effect_bound: Duration,
+    pub give_up_after: Duration,
+}
+
+/// Where the truth is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// The SQLite file, an absolute path.
+    pub path: PathBuf,
+}
+
+/// The HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// A loopback address.
+    pub listen: SocketAddr,
+    /// By configured name.
+    pub keys: BTreeMap<String, ApiKey>,
+}
+
+/// What a caller may do, known by the hash of its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    pub scope: Scope,
+    /// SHA-256 of the whole key text.
+    pub hash: [u8; 32],
+}
+
+/// How far a key reaches; each scope includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    Read,
+    Invite,
+    Write,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub format: telemetry::Format,
+    pub level: tracing::Level,
+    pub heartbeat: Duration,
+}
+
+/// The process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    pub shutdown_timeout: Duration,
+}
+
+/// One thing that is wrong, in one line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Complaint {
+    /// The dotted key; empty when the file as a whole cannot be read.
+    pub key: String,
+    /// The file or environment variable that set it, where known.
+    pub origin: Option<String>,
+    pub message: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            key,
+            origin,
+            message,
+        } = self;
+        match origin {
+            Some(origin) if key.is_empty() => write!(f, "{origin}: {message}"),
+            Some(origin) => write!(f, "{key}: {message} (in {origin})"),
+            None => write!(f, "{key}: {message}"),
+        }
+    }
+}
+
+/// Everything that is wrong with a configuration; one line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// Not empty; sorted by key.
+    pub complaints: Vec<Complaint>,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, complaint) in self.complaints.iter().enumerate() {
+            if i > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{complaint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Reads and checks the configuration: built-in defaults, then `path`, then the pairs of
+/// `environment` that begin with `ORIGO_ADAPTER__`.
+pub fn load(
+    path: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Config, Error> {
+    let layers = layers::merge(path, environment).map_err(|complaint| Error {
+        complaints: vec![complaint],
+    })?;
+    check::check(&layers)
+}
+
+/// Returns the part of the process's environment that is configuration.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .map(|(name, value)| {
+            // Text that is no UTF-8 is shown as such by the complaint about its value.
+            let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+            (lossy(name), lossy(value))
+        })
+        .filter(|(name, _)| name.starts_with(layers::PREFIX))
+}
+
+/// Tells whether a site may give something this name.
+pub fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    !text.is_empty() && text.chars().all(plain)
+}

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod lifecycle;
 pub mod origo;
 pub mod poller;
+pub mod retry;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;

@@ -1,7 +1,7 @@
 //! All that is durable, in verbs: each is one short transaction and hands none out.
 //!
 //! Imports core only. Promises: what a verb acknowledged is on disk; a stale revision is refused; `now`
-//! is always bound, never asked of the database. [`sqlite`] is the store of one daemon; PostgreSQL is
+//! is always bound, never asked of the database. [`sqlite`] is the store of one daemon; `PostgreSQL` is
 //! to follow as an equal, so nothing here names a dialect.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -206,7 +206,7 @@ pub struct ListQuery {
     pub parent: Option<String>,
     /// Only those made before.
     pub created_before: Option<Timestamp>,
-    /// Only those that come after this one in the list: created_at and id of the last row of the page before.
+    /// Only those that come after this one in the list: `created_at` and `id` of the last row of the page before.
     pub after: Option<(Timestamp, String)>,
     /// At most so many.
     pub limit: u32,

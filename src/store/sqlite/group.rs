@@ -1,0 +1,205 @@
+//! Many writes, one transaction, one fsync: whoever waits while the disk works goes with the next group.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{slots, write};
+use crate::core::ids::{AcsSystemId, Timestamp};
+use crate::store::{Commit, Error, Feed, Slot};
+
+/// How many writes share a transaction at most: bounds what the first of them waits for.
+const LARGEST: usize = 256;
+
+/// One write of somebody's.
+pub(super) enum Write {
+    Commit { commit: Box<Commit>, opening: i64 },
+    TakeSlot { slot: Slot, now: Timestamp },
+    AnswerSlot { token: Uuid, frees_at: Timestamp },
+    SaveFeed { manager: AcsSystemId, feed: Feed },
+}
+
+impl Write {
+    fn apply(&self, conn: &Connection) -> Result<(), Error> {
+        match self {
+            Self::Commit { commit, opening } => write::commit(conn, commit, *opening),
+            Self::TakeSlot { slot, now } => slots::take(conn, slot, *now),
+            Self::AnswerSlot { token, frees_at } => slots::answer(conn, *token, *frees_at),
+            Self::SaveFeed { manager, feed } => write::save_feed(conn, *manager, feed),
+        }
+    }
+}
+
+/// Carries out all of `writes` in one transaction. A refused one is undone alone; what is `Ok` is on
+/// disk. Should the transaction fail, all of them have.
+pub(super) fn carry_out(conn: &Connection, writes: &[Write]) -> Vec<Result<(), Error>> {
+    try_carry_out(conn, writes).unwrap_or_else(|error| {
+        let source: Arc<dyn std::error::Error + Send + Sync> =
+            if let Error::Database(source) = error {
+                Arc::from(source)
+            } else {
+                Arc::new(error)
+            };
+        let failure = || Err(Error::Database(Box::new(Arc::clone(&source))));
+        writes.iter().map(|_| failure()).collect()
+    })
+}
+
+fn try_carry_out(conn: &Connection, writes: &[Write]) -> Result<Vec<Result<(), Error>>, Error> {
+    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    let mut results = Vec::with_capacity(writes.len());
+    for write in writes {
+        conn.prepare_cached("SAVEPOINT one")?.execute([])?;
+        let result = write.apply(conn);
+        if let Err(error) = result {
+            // A full disk or failed I/O makes SQLite undo the whole transaction by itself.
+            if conn.is_autocommit() {
+                return Err(error);
+            }
+            conn.prepare_cached("ROLLBACK TO one")?.execute([])?;
+            results.push(Err(error));
+        } else {
+            results.push(Ok(()));
+        }
+        conn.prepare_cached("RELEASE one")?.execute([])?;
+    }
+    transaction.commit()?;
+    Ok(results)
+}
+
+/// The thread that writes.
+pub(super) struct Writer {
+    /// `None` once it is told to end.
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Job {
+    write: Write,
+    answer: oneshot::Sender<Result<(), Error>>,
+}
+
+impl Writer {
+    pub(super) fn spawn(conn: Connection, transactions: Arc<AtomicU64>) -> Result<Self, Error> {
+        let (jobs, waiting) = channel();
+        let thread = Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || run(&conn, &waiting, &transactions))
+            .map_err(|error| Error::Database(Box::new(error)))?;
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
+    }
+
+    /// Queues a write. Its answer comes once it is on disk.
+    pub(super) fn send(&self, write: Write) -> oneshot::Receiver<Result<(), Error>> {
+        let (answer, answered) = oneshot::channel();
+        if let Some(jobs) = &self.jobs {
+            // A thread that is gone drops the job and with it `answer`, which is how the caller learns.
+            jobs.send(Job { write, answer }).ok();
+        }
+        answered
+    }
+}
+
+impl Drop for Writer {
+    /// Waits until all that is queued is written and the connection is closed.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+fn run(conn: &Connection, waiting: &Receiver<Job>, transactions: &AtomicU64) {
+    while let Ok(first) = waiting.recv() {
+        let others = std::iter::from_fn(|| waiting.try_recv().ok());
+        let (writes, answers): (Vec<_>, Vec<_>) = std::iter::once(first)
+            .chain(others)
+            .take(LARGEST)
+            .filter(|job| !job.answer.is_closed())
+            .map(|job| (job.write, job.answer))
+            .unzip();
+        if writes.is_empty() {
+            continue;
+        }
+        transactions.fetch_add(1, Ordering::Relaxed);
+        for (answer, result) in answers.into_iter().zip(carry_out(conn, &writes)) {
+            // Whoever no longer listens is not told.
+            answer.send(result).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Window;
+    use crate::store::sqlite::open;
+
+    fn slot(token: u128, key: &str) -> Write {
+        Write::TakeSlot {
+            slot: Slot {
+                token: Uuid::from_u128(token),
+                windows: vec![Window {
+                    key: key.to_owned(),
+                    limit: 1,
+                }],
+                frees_at: Timestamp(9),
+            },
+            now: Timestamp(0),
+        }
+    }
+
+    fn slots(conn: &Connection) -> i64 {
+        let sql = "SELECT count(*) FROM slots";
+        conn.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn what_is_refused_is_undone_alone() {
+        let conn = open::in_memory().unwrap();
+        let results = carry_out(&conn, &[slot(1, "a"), slot(2, "a"), slot(3, "b")]);
+        let accepted: Vec<_> = results.iter().map(Result::is_ok).collect();
+        assert_eq!(accepted, [true, false, true]);
+        assert_eq!(slots(&conn), 2);
+    }
+
+    #[test]
+    fn a_failed_commit_fails_all() {
+        let conn = open::in_memory().unwrap();
+        conn.commit_hook(Some(|| true)).unwrap();
+        let results = carry_out(&conn, &[slot(1, "a"), slot(2, "a"), slot(3, "b")]);
+        assert_eq!(results.len(), 3);
+        for result in results {
+            assert!(matches!(result, Err(Error::Database(_))), "{result:?}");
+        }
+        conn.commit_hook(None::<fn() -> bool>).unwrap();
+        assert_eq!(slots(&conn), 0);
+        assert!(carry_out(&conn, &[slot(4, "a")])[0].is_ok(), "it goes on");
+    }
+
+    #[test]
+    fn a_full_disk_loses_nothing_that_was_acknowledged() {
+        let conn = open::in_memory().unwrap();
+        assert!(carry_out(&conn, &[slot(1, "a")])[0].is_ok());
+        let pages: i64 = conn
+            .query_row("PRAGMA page_count", [], |row| row.get(0))
+            .unwrap();
+        conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+            .unwrap();
+        let large = "b".repeat(100_000);
+        let results = carry_out(&conn, &[slot(2, "c"), slot(3, &large), slot(4, "d")]);
+        assert!(matches!(results[1], Err(Error::Database(_))));
+        let accepted = results.iter().filter(|result| result.is_ok()).count();
+        assert_eq!(slots(&conn), 1 + i64::try_from(accepted).unwrap());
+        assert!(carry_out(&conn, &[slot(5, "e")])[0].is_ok(), "it goes on");
+    }
+}

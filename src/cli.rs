@@ -183,22 +183,18 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 
 // ---- the place to wire commands ------------------------------------------------------
 
-#[expect(clippy::needless_pass_by_value, reason = "not wired")]
 fn run(_config: Config) -> anyhow::Result<ExitCode> {
     anyhow::bail!("not wired")
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "not wired")]
 fn simulate(_options: Simulate) -> anyhow::Result<ExitCode> {
     anyhow::bail!("not wired")
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "not wired")]
 fn demo(_options: Demo) -> anyhow::Result<ExitCode> {
     anyhow::bail!("not wired")
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "not wired")]
 fn check_online(_config: Config, _json: bool) -> anyhow::Result<ExitCode> {
     anyhow::bail!("not wired")
 }

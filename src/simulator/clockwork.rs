@@ -78,11 +78,11 @@ impl Hid {
             Work::ContainerReady(id) => self.container_ready(at, id),
             Work::BeginIssuing(id) => self.begin_issuing(at, id),
             Work::ConfirmIssue(id) => {
-                self.on_phone(at, id, Work::ConfirmIssue, Self::confirm_issue)
+                self.on_phone(at, id, Work::ConfirmIssue, Self::confirm_issue);
             }
             Work::BeginRevoking(id) => self.begin_revoking(at, id),
             Work::ConfirmRevoke(id) => {
-                self.on_phone(at, id, Work::ConfirmRevoke, Self::confirm_revoke)
+                self.on_phone(at, id, Work::ConfirmRevoke, Self::confirm_revoke);
             }
             Work::FinishContainer(id) => self.finish_container(at, id),
             Work::FinishUser(id) => self.finish_user(at, id),

@@ -18,7 +18,7 @@ impl Hid {
         let (user, container) = self.find_container(call)?;
         let meta = shapes::container_meta(&self.settings, &call.organization, container);
         let entry = shapes::with_meta(shapes::container(&self.settings, user, container), meta);
-        Ok(Answer::ok(shapes::under_urn(shapes::CONTAINER, entry)))
+        Ok(Answer::ok(shapes::under_urn(shapes::CONTAINER, &entry)))
     }
 
     pub(super) fn list_containers(&mut self, call: &Call) -> Outcome {
@@ -28,21 +28,23 @@ impl Hid {
         let rows = list.iter().take(self.settings.page_cap).map(|container| {
             json!({ "meta": shapes::container_meta(&self.settings, &call.organization, container) })
         });
-        Ok(Answer::ok(shapes::list(list.len(), 1, rows.collect())))
+        Ok(Answer::ok(shapes::list(
+            list.len(),
+            1,
+            &rows.collect::<Vec<_>>(),
+        )))
     }
 
     pub(super) fn list_credentials(&mut self, call: &Call) -> Outcome {
         let (user, container) = self.find_container(call)?;
         let rows: Vec<_> = user
             .credentials_on(container.id)
-            .map(|item| json!({ "meta": shapes::credential_meta(&self.settings, &call.organization, item) }))
+            .map(|item| {
+                json!({ "meta": shapes::credential_meta(&self.settings, &call.organization, item) })
+            })
             .collect();
-        let total = rows.len();
-        Ok(Answer::ok(shapes::list(
-            total,
-            1,
-            rows.into_iter().take(self.settings.page_cap).collect(),
-        )))
+        let shown = rows.len().min(self.settings.page_cap);
+        Ok(Answer::ok(shapes::list(rows.len(), 1, &rows[..shown])))
     }
 
     pub(super) fn delete_container(&mut self, call: &Call) -> Outcome {

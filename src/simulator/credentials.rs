@@ -65,7 +65,7 @@ impl Hid {
         let location = meta["location"].as_str().unwrap_or_default().to_owned();
         let mut entry = shapes::with_meta(shapes::credential(&self.settings, credential), meta);
         if self.settings.issue_answers_list {
-            return Ok(Answer::ok(shapes::under_urn(shapes::CREDENTIAL, entry)).at(location));
+            return Ok(Answer::ok(shapes::under_urn(shapes::CREDENTIAL, &entry)).at(location));
         }
         entry["schemas"] = serde_json::json!([shapes::CREDENTIAL]);
         entry["referenceNumber"] = serde_json::json!("");
@@ -253,7 +253,7 @@ impl Hid {
         let (_, credential) = self.find_credential(call)?;
         let meta = shapes::credential_meta(&self.settings, &call.organization, credential);
         let entry = shapes::with_meta(shapes::credential(&self.settings, credential), meta);
-        Ok(Answer::ok(shapes::under_urn(shapes::CREDENTIAL, entry)))
+        Ok(Answer::ok(shapes::under_urn(shapes::CREDENTIAL, &entry)))
     }
 
     pub(super) fn revoke(&mut self, call: &Call) -> Outcome {

@@ -49,7 +49,7 @@ impl Hid {
             "organizationId": organization,
         }));
         let path = format!("users/{}", user.id);
-        self.emit(at, &organization, "user", &path, data);
+        self.emit(at, &organization, "user", &path, &data);
     }
 
     pub(super) fn invitation_event(&mut self, at: i64, invitation: u64, status: &str) {
@@ -76,7 +76,7 @@ impl Hid {
             json!(invitation.code),
         );
         let path = format!("invitation/{}", invitation.id);
-        self.emit(at, &organization, "invitation", &path, data);
+        self.emit(at, &organization, "invitation", &path, &data);
     }
 
     pub(super) fn endpoint_event(&mut self, at: i64, container: u64, status: &str) {
@@ -121,7 +121,7 @@ impl Hid {
             data.insert("invitationExpiryMin".to_owned(), expiry);
         }
         let path = format!("credential-container/{}", container.id);
-        self.emit(at, &organization, "endpoint", &path, data);
+        self.emit(at, &organization, "endpoint", &path, &data);
     }
 
     pub(super) fn credential_event(&mut self, at: i64, credential: u64, status: &str) {
@@ -155,7 +155,7 @@ impl Hid {
             id(&self.settings, invitation),
         );
         let path = format!("credential/{}", credential.id);
-        self.emit(at, &organization, "credential", &path, data);
+        self.emit(at, &organization, "credential", &path, &data);
     }
 
     /// An event whose status was never seen at HID; only where the settings want such.
@@ -178,7 +178,7 @@ impl Hid {
         organization: &str,
         resource: &str,
         path: &str,
-        data: Map<String, Value>,
+        data: &Map<String, Value>,
     ) {
         let body = json!({
             "type": format!("com.origo.mi.{resource}"),
@@ -189,6 +189,6 @@ impl Hid {
             "datacontenttype": format!("application/vnd.hidglobal.origo.events.{resource}-2.0+json"),
             "data": data,
         });
-        self.store_event(at, organization, body);
+        self.store_event(at, organization, &body);
     }
 }

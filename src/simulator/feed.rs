@@ -58,7 +58,7 @@ impl Filter {
 
 impl Hid {
     /// Stores an event, unless a fault has it lost, doubled, moved or late.
-    pub(super) fn store_event(&mut self, at: i64, organization: &str, body: Value) {
+    pub(super) fn store_event(&mut self, at: i64, organization: &str, body: &Value) {
         let mut strikes = |fault| self.faults.strikes_now(&mut self.chance, fault);
         let missing = strikes(Fault::EventMissing);
         let duplicated = strikes(Fault::EventDuplicated);
@@ -131,21 +131,21 @@ impl Hid {
         if let Some(most) = self.settings.event_page {
             found.truncate(most);
         }
-        let mut list: Vec<Value> = found.into_iter().map(|event| event.body.clone()).collect();
+        let mut bodies: Vec<Value> = found.into_iter().map(|event| event.body.clone()).collect();
         match self.settings.event_order {
             EventOrder::NewestLast => {}
-            EventOrder::NewestFirst => list.reverse(),
+            EventOrder::NewestFirst => bodies.reverse(),
             EventOrder::Shuffled => {
-                for index in (1..list.len()).rev() {
+                for index in (1..bodies.len()).rev() {
                     let bound = u64::try_from(index + 1).unwrap_or(1);
-                    list.swap(
+                    bodies.swap(
                         index,
                         usize::try_from(self.chance.below(bound)).unwrap_or(0),
                     );
                 }
             }
         }
-        Ok(Answer::ok(Value::Array(list)))
+        Ok(Answer::ok(Value::Array(bodies)))
     }
 
     pub(super) fn create_filter(&mut self, call: &Call) -> Outcome {

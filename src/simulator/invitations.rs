@@ -196,7 +196,11 @@ impl Hid {
         let rows = list.iter().take(self.settings.page_cap).map(|invitation| {
             json!({ "meta": shapes::invitation_meta(&self.settings, &call.organization, invitation) })
         });
-        Ok(Answer::ok(shapes::list(list.len(), 1, rows.collect())))
+        Ok(Answer::ok(shapes::list(
+            list.len(),
+            1,
+            &rows.collect::<Vec<_>>(),
+        )))
     }
 
     pub(super) fn search_invitations(&mut self, call: &Call) -> Outcome {
@@ -225,7 +229,11 @@ impl Hid {
             }
             Value::Object(row)
         });
-        Ok(Answer::ok(shapes::list(total, query.start, rows.collect())))
+        Ok(Answer::ok(shapes::list(
+            total,
+            query.start,
+            &rows.collect::<Vec<_>>(),
+        )))
     }
 
     /// The nested GET answers a bare object (quirk 5).
@@ -245,7 +253,7 @@ impl Hid {
         let invitation = self.find_invitation(call)?;
         let meta = shapes::invitation_meta(&self.settings, &call.organization, invitation);
         let entry = shapes::with_meta(shapes::invitation(invitation), meta);
-        Ok(Answer::ok(shapes::under_urn(shapes::INVITATION, entry)))
+        Ok(Answer::ok(shapes::under_urn(shapes::INVITATION, &entry)))
     }
 
     pub(super) fn mail_invitation(&mut self, call: &Call) -> Outcome {

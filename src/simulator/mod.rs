@@ -18,6 +18,7 @@
 mod answer;
 mod clockwork;
 mod containers;
+mod control;
 
 mod credentials;
 mod events;
@@ -35,6 +36,7 @@ mod portal;
 mod rng;
 mod routes;
 mod scim;
+mod server;
 
 mod settings;
 mod shapes;
@@ -51,6 +53,7 @@ pub use phone::{PendingInvitation, RedeemError};
 pub use portal::PortalError;
 pub use routes::{Class, Service};
 
+pub use server::Server;
 pub use settings::{
     ApplicationHeaders, DetailField, DuplicateIssue, EventBounds, EventOrder, InvitationIdInEvents,
     MediaTypes, NumberForm, Organization, PartNumber, PhoneRemoval, RevokedVisibility, Settings,

@@ -135,7 +135,7 @@ impl Hid {
             .iter()
             .take(self.settings.page_cap)
             .map(|(_, stock)| json!({ "meta": self.part_meta(call, stock) }));
-        Answer::ok(shapes::list(list.len(), 1, rows.collect()))
+        Answer::ok(shapes::list(list.len(), 1, &rows.collect::<Vec<_>>()))
     }
 
     pub(super) fn get_part_number(&mut self, call: &Call) -> Outcome {
@@ -157,7 +157,7 @@ impl Hid {
             "programmingData": { "Facility Code": "9", "Format": "H10301" },
             "replenishmentState": "Not Needed",
         });
-        Ok(Answer::ok(shapes::under_urn(shapes::PART_NUMBER, entry)))
+        Ok(Answer::ok(shapes::under_urn(shapes::PART_NUMBER, &entry)))
     }
 
     pub(super) fn search_part_numbers(&mut self, call: &Call) -> Outcome {
@@ -184,7 +184,11 @@ impl Hid {
             }
             Value::Object(row)
         });
-        Ok(Answer::ok(shapes::list(total, query.start, rows.collect())))
+        Ok(Answer::ok(shapes::list(
+            total,
+            query.start,
+            &rows.collect::<Vec<_>>(),
+        )))
     }
 
     pub(super) fn stock_of<'a>(

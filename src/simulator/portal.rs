@@ -82,6 +82,14 @@ impl Hid {
         Ok(self.accept_issue(now, Cause::Portal, owner, container, &part_number))
     }
 
+    /// The oldest user with this `externalId`, which HID does not hold to be unique (3.3).
+    pub fn user_by_external_id(&self, external_id: &str) -> Option<u64> {
+        let mut users = self.world.users.values();
+        users
+            .find(|user| user.external_id == external_id)
+            .map(|user| user.id)
+    }
+
     /// Deletes a user by hand.
     pub fn portal_delete_user(&mut self, now: i64, user: u64) -> Result<(), PortalError> {
         self.advance(now);

@@ -221,7 +221,7 @@ pub(super) fn with_meta(mut entry: Value, meta: Value) -> Value {
 }
 
 /// A one-element list under its URN, as most GETs answer (4.1, 5, 6.1, 7).
-pub(super) fn under_urn(urn: &str, entry: Value) -> Value {
+pub(super) fn under_urn(urn: &str, entry: &Value) -> Value {
     let mut schemas = vec![urn];
     if entry.get(CREDENTIAL).is_some() {
         schemas.push(CREDENTIAL);
@@ -230,7 +230,7 @@ pub(super) fn under_urn(urn: &str, entry: Value) -> Value {
 }
 
 /// A list response of entries that hold `meta` only (quirk 17).
-pub(super) fn list(total: usize, start: usize, resources: Vec<Value>) -> Value {
+pub(super) fn list(total: usize, start: usize, resources: &[Value]) -> Value {
     json!({
         "schemas": [LIST], "totalResults": total, "itemsPerPage": resources.len(), "startIndex": start,
         "Resources": resources,

@@ -174,7 +174,7 @@ impl Hid {
             .iter()
             .take(self.settings.page_cap)
             .map(|user| json!({ "meta": shapes::user_meta(&self.settings, user) }));
-        Answer::ok(shapes::list(total, 1, rows.collect()))
+        Answer::ok(shapes::list(total, 1, &rows.collect::<Vec<_>>()))
     }
 
     pub(super) fn search_users(&mut self, call: &Call) -> Outcome {
@@ -199,10 +199,10 @@ impl Hid {
             for attribute in &query.attributes {
                 match attribute.as_str() {
                     "name.familyname" => {
-                        drop(name.insert("familyName".to_owned(), json!(user.family_name)))
+                        drop(name.insert("familyName".to_owned(), json!(user.family_name)));
                     }
                     "name.givenname" => {
-                        drop(name.insert("givenName".to_owned(), json!(user.given_name)))
+                        drop(name.insert("givenName".to_owned(), json!(user.given_name)));
                     }
                     _ => drop(row.insert("emails".to_owned(), shapes::emails(user))),
                 }
@@ -212,7 +212,11 @@ impl Hid {
             }
             Value::Object(row)
         });
-        Ok(Answer::ok(shapes::list(total, query.start, rows.collect())))
+        Ok(Answer::ok(shapes::list(
+            total,
+            query.start,
+            &rows.collect::<Vec<_>>(),
+        )))
     }
 
     pub(super) fn update_user(&mut self, call: &Call) -> Outcome {

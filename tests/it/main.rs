@@ -3,5 +3,9 @@
 mod cli;
 mod config;
 mod lifecycle;
+mod simulator_endpoints;
+mod simulator_faults;
+mod simulator_http;
+mod simulator_support;
 mod store_contract;
 mod telemetry;

@@ -2,10 +2,12 @@
 
 mod cli;
 mod config;
+mod core_props;
 mod lifecycle;
 mod simulator_endpoints;
 mod simulator_faults;
 mod simulator_http;
 mod simulator_support;
 mod store_contract;
+mod support;
 mod telemetry;

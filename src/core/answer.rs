@@ -92,10 +92,7 @@ pub(super) fn answered_late(
             &call.effect,
             InvitationStatus::CancelInitiated,
         ),
-        Answer::UserFound(_)
-        | Answer::User(_)
-        | Answer::Phone(_)
-        | Answer::InvitationEmailed => {}
+        Answer::UserFound(_) | Answer::User(_) | Answer::Phone(_) | Answer::InvitationEmailed => {}
     }
 }
 
@@ -491,7 +488,6 @@ fn issued(key: &mut Key, credential: &CredentialSeen, now: Timestamp) {
     }
 }
 
-
 fn issue_failed(
     policy: &Policy,
     identity: &mut Identity,
@@ -623,8 +619,10 @@ fn read_phone_failed(
         | Fault::WrongState
         | Fault::OutOfStock
         | Fault::Busy
-        | Fault::Rejected(_) => phone
-            .trouble
-            .fail(&policy.retry_schedule, (identity_id, "read"), now),
+        | Fault::Rejected(_) => {
+            phone
+                .trouble
+                .fail(&policy.retry_schedule, (identity_id, "read"), now)
+        }
     }
 }

@@ -328,8 +328,8 @@ impl Planner<'_> {
             let effect = Effect::ReadUser { user: user.clone() };
             planner.owe_earlier(Lane::Read(planner.manager), class, at.max(refused), effect);
         };
-        if let Some(since) = self.enrollment.invite.unsure_since {
-            read(self, Class::Issue, since.plus(self.policy.settle_delay));
+        if let Some(at) = invitation_told_at(self.policy, self.enrollment) {
+            read(self, Class::Issue, at);
         }
         if let Some(at) = self.enrollment.look {
             read(self, Class::Confirm, at);
@@ -596,6 +596,18 @@ pub fn is_key_withdrawn(key: &Key) -> bool {
         .iter()
         .any(|(id, held)| held.ours || key.current.as_ref() == Some(id));
     !ours && !matches!(key.doubt.stage, DoubtStage::Open { .. })
+}
+
+/// When a read tells what became of an unanswered create. While the automation runs, a second
+/// invitation is cancelled as soon as it shows; after a stop a late one would stay.
+#[must_use]
+pub fn invitation_told_at(policy: &Policy, enrollment: &Enrollment) -> Option<Timestamp> {
+    let wait = if enrollment.is_running() {
+        policy.settle_delay
+    } else {
+        policy.late_effect_bound
+    };
+    Some(enrollment.invite.unsure_since?.plus(wait))
 }
 
 /// No invitation of ours is open or in doubt.

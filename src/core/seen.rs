@@ -12,6 +12,7 @@ use super::observation::{
     ContainerSeen, ContainerStatus, CredentialSeen, CredentialStatus, InvitationSeen,
     InvitationStatus, Rejection, UserSeen,
 };
+use super::plan;
 use super::policy::Policy;
 
 /// After a repeated issue a surplus is looked for by reads 1, 10 and 60 minutes later (contract.md G1).
@@ -48,6 +49,15 @@ pub fn note_user(
             id: id.clone(),
             adopted: *adopted,
         },
+        // The deletion was never begun: once more.
+        CmUserState::Deleting { id, since }
+            if !seen.deleting && at.began >= since.plus(policy.settle_delay) =>
+        {
+            CmUserState::Present {
+                id: id.clone(),
+                adopted: false,
+            }
+        }
         CmUserState::Deleting { id, since } => CmUserState::Deleting {
             id: id.clone(),
             since: *since,
@@ -89,14 +99,7 @@ pub fn note_user(
     for invitation in &seen.invitations {
         note_invitation(enrollment, invitation, at.now);
     }
-    // A second invitation is cancelled when it shows; one that shows after a stop would stay.
-    let wait = if enrollment.is_running() {
-        policy.settle_delay
-    } else {
-        policy.late_effect_bound
-    };
-    let unsure = enrollment.invite.unsure_since;
-    if unsure.is_some_and(|since| at.began >= since.plus(wait)) {
+    if plan::invitation_told_at(policy, enrollment).is_some_and(|told_at| at.began >= told_at) {
         enrollment.invite.unsure_since = None;
     }
     for container in &seen.containers {

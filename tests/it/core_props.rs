@@ -133,7 +133,12 @@ fn settle(world: &mut World) {
     });
     world.expect_settled();
     let most = 100 + 60 * phones;
-    assert!(world.calls.len() <= most, "{} calls: {:#?}", world.calls.len(), world.calls);
+    assert!(
+        world.calls.len() <= most,
+        "{} calls: {:#?}",
+        world.calls.len(),
+        world.calls
+    );
 }
 
 /// `PROPTEST_CASES` says how many.
@@ -200,7 +205,10 @@ pub(crate) fn babble(scene: &mut Scene, steps: &[Anything]) {
                 scene.event_at(time, what.clone());
             }
             Anything::Start(n) => {
-                let due = scene.owed.iter().filter(|(_, owed)| owed.class != Class::Timer);
+                let due = scene
+                    .owed
+                    .iter()
+                    .filter(|(_, owed)| owed.class != Class::Timer);
                 let due: Vec<Lane> = due.map(|(lane, _)| lane.clone()).collect();
                 if !due.is_empty() {
                     let lane = &due[n % due.len()];
@@ -234,7 +242,12 @@ pub(crate) fn babble(scene: &mut Scene, steps: &[Anything]) {
         }
         match &scene.identity {
             Some(identity) => check_round_trip(identity),
-            None => *scene = Scene { changes: scene.changes.clone(), ..Scene::empty() },
+            None => {
+                *scene = Scene {
+                    changes: scene.changes.clone(),
+                    ..Scene::empty()
+                }
+            }
         }
     }
 }
@@ -314,7 +327,13 @@ fn phones_seen() -> impl Strategy<Value = origo_adapter::core::observation::Cont
 
 fn users_seen() -> impl Strategy<Value = origo_adapter::core::observation::UserSeen> {
     let invitations = vec((1..4_u8, invitation_status()), 0..3);
-    let parts = (1..3_u8, any::<bool>(), 0..6_u8, invitations, vec(phones_seen(), 0..3));
+    let parts = (
+        1..3_u8,
+        any::<bool>(),
+        0..6_u8,
+        invitations,
+        vec(phones_seen(), 0..3),
+    );
     parts.prop_map(|(id, ours, deleting, invitations, containers)| {
         let scene = Scene::empty();
         let invitations = invitations
@@ -390,5 +409,8 @@ pub(crate) fn anything() -> impl Strategy<Value = Anything> {
 fn the_lane_of_a_key_names_its_phone() {
     let lane = crate::support::scene::key_lane("901", 1);
     assert_eq!(lane.to_string(), format!("key/{}/MID-1", phone_id("901")));
-    assert_eq!(Lane::Read(manager()).to_string(), format!("read/{}", manager()));
+    assert_eq!(
+        Lane::Read(manager()).to_string(),
+        format!("read/{}", manager())
+    );
 }

@@ -211,8 +211,7 @@ impl Hid {
         self.containers.remove(id);
         self.credentials.retain(|_, c| c.container != *id);
         let container = id.clone();
-        self.events
-            .push((now, Happening::PhoneOther { container }));
+        self.events.push((now, Happening::PhoneOther { container }));
     }
 
     /// Somebody in HID's portal makes an invitation, or a key.
@@ -315,7 +314,9 @@ impl Hid {
             id: id.clone(),
             external_id: Some(user.external_id.clone()),
             deleting: user.deleting.is_some(),
-            invitations: invitations.map(|(id, _)| self.show_invitation(id)).collect(),
+            invitations: invitations
+                .map(|(id, _)| self.show_invitation(id))
+                .collect(),
             containers: containers.map(|(id, _)| self.show_phone(id)).collect(),
         })
     }

@@ -394,9 +394,9 @@ impl Scene {
     pub(crate) fn automation(&self) -> String {
         match state::automation(&self.policy, self.is(), manager(), self.now) {
             None => "none".to_owned(),
-            Some(state) => state
-                .reason
-                .map_or(state.name.to_owned(), |why| format!("{}: {why}", state.name)),
+            Some(state) => state.reason.map_or(state.name.to_owned(), |why| {
+                format!("{}: {why}", state.name)
+            }),
         }
     }
 

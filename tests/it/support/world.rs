@@ -104,7 +104,10 @@ impl World {
     fn next_moment(&self) -> Option<Timestamp> {
         let due = self.due.iter().map(|(at, _)| *at).min();
         let call = self.next_call().map(|(_, at)| at.max(self.scene.now));
-        due.into_iter().chain(call).chain(self.hid.next_tick()).min()
+        due.into_iter()
+            .chain(call)
+            .chain(self.hid.next_tick())
+            .min()
     }
 
     /// The most urgent of what is due first. The feed is on, so waiting users are not read.
@@ -112,7 +115,11 @@ impl World {
         if self.scene.identity.as_ref()?.in_flight.is_some() {
             return None;
         }
-        let calls = self.scene.owed.iter().filter(|(_, o)| o.class != Class::Wait);
+        let calls = self
+            .scene
+            .owed
+            .iter()
+            .filter(|(_, o)| o.class != Class::Wait);
         let (lane, owed) = calls.min_by_key(|(_, owed)| {
             let waits = owed.not_before.max(self.scene.now);
             (waits, owed.class)
@@ -242,9 +249,17 @@ impl World {
     /// No hot loop: never the same call three times within a second.
     fn check_pace(&self, effect: &Effect) {
         let now = self.scene.now;
-        let lately = self.calls.iter().rev().take_while(|(at, _)| now.since(*at) < secs(1));
+        let lately = self
+            .calls
+            .iter()
+            .rev()
+            .take_while(|(at, _)| now.since(*at) < secs(1));
         let same = lately.filter(|(_, made)| made == effect).count();
-        assert!(same < 3, "hot loop: {effect:?} in {:#?}", self.scene.identity);
+        assert!(
+            same < 3,
+            "hot loop: {effect:?} in {:#?}",
+            self.scene.identity
+        );
     }
 
     /// At most one live key of a pair, at any moment (contract.md G1).
@@ -271,7 +286,12 @@ impl World {
 
     /// With all well and enough time passed: HID has what is wanted and nothing else.
     pub(crate) fn expect_settled(&self) {
-        let story = || format!("{:#?}\n{:#?}\n{:#?}", self.scene.identity, self.hid, self.calls);
+        let story = || {
+            format!(
+                "{:#?}\n{:#?}\n{:#?}",
+                self.scene.identity, self.hid, self.calls
+            )
+        };
         let Some(identity) = &self.scene.identity else {
             assert!(self.hid.users.is_empty(), "a user is left: {}", story());
             return;
@@ -283,15 +303,23 @@ impl World {
             return;
         };
         for (container, _) in &self.hid.containers {
-            let phone = enrollment.phones.iter().find(|(_, p)| p.container == *container);
+            let phone = enrollment
+                .phones
+                .iter()
+                .find(|(_, p)| p.container == *container);
             if enrollment.is_running() {
                 assert!(phone.is_some(), "phone {container} not found: {}", story());
             }
             for n in 1..=2 {
                 let live = self.hid.live(container, &part(n));
-                let wanted = phone
-                    .is_some_and(|(id, _)| is_wanted(identity, manager(), *id, &part(n), now));
-                assert_eq!(live.len(), usize::from(wanted), "{container} {n}: {}", story());
+                let wanted =
+                    phone.is_some_and(|(id, _)| is_wanted(identity, manager(), *id, &part(n), now));
+                assert_eq!(
+                    live.len(),
+                    usize::from(wanted),
+                    "{container} {n}: {}",
+                    story()
+                );
                 let issued = live
                     .iter()
                     .all(|id| self.hid.credentials[id].status == CredentialStatus::Issued);
@@ -304,9 +332,10 @@ impl World {
             }
         }
         let known = |id: &InvitationId| enrollment.invitations.get(id).is_some_and(|i| i.ours);
-        let open = self.hid.invitations.iter().filter(|(id, invitation)| {
-            invitation.status == InvitationStatus::Pending && known(id)
-        });
+        let open =
+            self.hid.invitations.iter().filter(|(id, invitation)| {
+                invitation.status == InvitationStatus::Pending && known(id)
+            });
         let most = usize::from(enrollment.is_running());
         assert!(open.count() <= most, "open invitations: {}", story());
         for (lane, owed) in &self.scene.owed {

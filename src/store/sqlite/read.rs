@@ -240,17 +240,17 @@ fn list_sql(query: &ListQuery) -> Result<(String, Vec<Value>), Error> {
         values.push(value);
         format!("?{}", values.len())
     };
-    let mut filters = String::new();
+    let mut conditions = Vec::new();
     let mut order = "created_at DESC, id DESC";
     if let Some(ids) = &query.ids {
         let ids = bind(json(ids)?.into());
-        filters += &format!(" AND id IN (SELECT value FROM json_each({ids}))");
+        conditions.push(format!("id IN (SELECT value FROM json_each({ids}))"));
         // The plus keeps the planner from walking through the whole kind in order of age.
         order = "+created_at DESC, id DESC";
     }
     if let Some(id) = query.identity {
         let id = bind(id.0.as_bytes().to_vec().into());
-        filters += &format!(" AND identity = {id}");
+        conditions.push(format!("identity = {id}"));
     }
     let texts = [
         ("acs_system", &query.acs_system),
@@ -260,16 +260,16 @@ fn list_sql(query: &ListQuery) -> Result<(String, Vec<Value>), Error> {
     for (column, text) in texts {
         if let Some(text) = text {
             let text = bind(text.clone().into());
-            filters += &format!(" AND {column} = {text}");
+            conditions.push(format!("{column} = {text}"));
         }
     }
     if let Some(before) = query.created_before {
         let before = bind(before.0.into());
-        filters += &format!(" AND created_at < {before}");
+        conditions.push(format!("created_at < {before}"));
     }
     if let Some((created_at, id)) = &query.after {
         let (created_at, id) = (bind(created_at.0.into()), bind(id.clone().into()));
-        filters += &format!(" AND (created_at, id) < ({created_at}, {id})");
+        conditions.push(format!("(created_at, id) < ({created_at}, {id})"));
     }
     let limit = bind(i64::from(query.limit).into());
     let pages: Vec<_> = query
@@ -278,9 +278,11 @@ fn list_sql(query: &ListQuery) -> Result<(String, Vec<Value>), Error> {
         .collect::<BTreeSet<_>>()
         .into_iter()
         .map(|kind| {
-            let kind = bind(kind.name().to_owned().into());
+            let mut conditions = conditions.clone();
+            conditions.push(format!("kind = {}", bind(kind.name().to_owned().into())));
+            let conditions = conditions.join(" AND ");
             format!(
-                "SELECT * FROM (SELECT * FROM entities WHERE kind = {kind}{filters} ORDER BY {order} LIMIT {limit})"
+                "SELECT * FROM (SELECT * FROM entities WHERE {conditions} ORDER BY {order} LIMIT {limit})"
             )
         })
         .collect();

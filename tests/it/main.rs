@@ -6,4 +6,6 @@ mod simulator_faults;
 #[cfg(test)]
 mod simulator_http;
 #[cfg(test)]
+mod simulator_rules;
+#[cfg(test)]
 mod simulator_support;

@@ -6,6 +6,9 @@ mod lifecycle;
 mod simulator_endpoints;
 mod simulator_faults;
 mod simulator_http;
+#[cfg(test)]
+mod simulator_rules;
+#[cfg(test)]
 mod simulator_support;
 mod store_contract;
 mod telemetry;

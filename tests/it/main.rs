@@ -1,14 +1,22 @@
 //! One test binary; its files are the layers of tests, from the cheapest to the dearest.
 
+#[cfg(test)]
 mod cli;
+#[cfg(test)]
 mod config;
+#[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
 mod simulator_endpoints;
+#[cfg(test)]
 mod simulator_faults;
+#[cfg(test)]
 mod simulator_http;
 #[cfg(test)]
 mod simulator_rules;
 #[cfg(test)]
 mod simulator_support;
+#[cfg(test)]
 mod store_contract;
+#[cfg(test)]
 mod telemetry;

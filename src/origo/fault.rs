@@ -346,3 +346,6 @@ fn stock(detail: &str) -> Option<Fault> {
         .iter()
         .find_map(|(fragment, fault)| detail.contains(fragment).then_some(*fault))
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,7 @@ use super::{Now, call, wire};
 use crate::retry::Waits;
 
 const FIRST_WAIT: Duration = Duration::from_secs(5);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Where HID does not say how long a token lives.
 const DEFAULT_LIFETIME: i64 = 300_000;
 /// No token is believed for longer, whatever HID says.
@@ -190,7 +190,7 @@ impl Tokens {
 
     /// HID took `token`.
     pub(super) fn accept(&self, token: &Token) {
-        self.accepted.store(token.serial, Ordering::Relaxed);
+        self.accepted.fetch_max(token.serial, Ordering::Relaxed);
     }
 
     async fn log_in(&self) -> Result<(SecretString, i64), Error> {

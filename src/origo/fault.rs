@@ -309,23 +309,23 @@ fn wrong_state(operation: Operation, detail: &str) -> Fault {
     match operation.kind() {
         Kind::Read => Fault::Rejected(Rejection::Other),
         Kind::End => Fault::Already,
-        Kind::Create | Kind::Change if detail.contains("try again") => Fault::Busy,
-        Kind::Create | Kind::Change if operation == Operation::Issue => {
-            const CAUSES: [(&str, Fault); 4] = [
-                ("already delivered", Fault::Already),
-                ("maximum", Fault::Rejected(Rejection::PhoneFull)),
-                ("not compatible", Fault::Rejected(Rejection::Incompatible)),
-                // Of a named credential, and we never name one.
-                ("not available", Fault::Rejected(Rejection::Other)),
-            ];
-            CAUSES
-                .iter()
-                .find_map(|(fragment, fault)| detail.contains(fragment).then_some(*fault))
-                .or_else(|| stock(detail))
-                .unwrap_or(Fault::WrongState)
-        }
-        Kind::Create | Kind::Change => stock(detail).unwrap_or(Fault::WrongState),
+        Kind::Create | Kind::Change => phone(operation, detail)
+            .or_else(|| stock(detail))
+            .or_else(|| assignment(detail))
+            .unwrap_or(Fault::WrongState),
     }
+}
+
+/// Words about a phone that is to get a key.
+fn phone(operation: Operation, detail: &str) -> Option<Fault> {
+    const CAUSES: [(&str, Fault); 3] = [
+        ("already delivered", Fault::Already),
+        ("maximum", Fault::Rejected(Rejection::PhoneFull)),
+        ("not compatible", Fault::Rejected(Rejection::Incompatible)),
+    ];
+    (operation == Operation::Issue)
+        .then(|| first(&CAUSES, detail))
+        .flatten()
 }
 
 /// Words about part numbers and what is left of them.
@@ -342,7 +342,21 @@ fn stock(detail: &str) -> Option<Fault> {
             Fault::Rejected(Rejection::PartNumber),
         ),
     ];
-    CAUSES
+    first(&CAUSES, detail)
+}
+
+/// Words about drawing a key. A named one that is not available is refused for good, but we never name one: where HID says both, it lost a race.
+fn assignment(detail: &str) -> Option<Fault> {
+    const CAUSES: [(&str, Fault); 2] = [
+        ("try again", Fault::Busy),
+        ("not available", Fault::Rejected(Rejection::Other)),
+    ];
+    first(&CAUSES, detail)
+}
+
+/// The fault of the first fragment that `detail`, in lower case, contains.
+fn first(causes: &[(&str, Fault)], detail: &str) -> Option<Fault> {
+    causes
         .iter()
         .find_map(|(fragment, fault)| detail.contains(fragment).then_some(*fault))
 }

@@ -3,6 +3,11 @@
 mod cli;
 mod config;
 mod lifecycle;
+mod origo_client;
+mod origo_feed;
+mod origo_http;
+mod origo_stub;
+mod origo_token;
 mod simulator_endpoints;
 mod simulator_faults;
 mod simulator_http;

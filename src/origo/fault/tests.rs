@@ -171,56 +171,6 @@ fn what_concerns_the_object() {
             WrongState,
             None,
         ),
-        (
-            issue,
-            said(412, "Part number is ALREADY DELIVERED in this state"),
-            Already,
-            None,
-        ),
-        (
-            issue,
-            said(412, "Maximum reached in state ACTIVE"),
-            Rejected(Rejection::PhoneFull),
-            None,
-        ),
-        (
-            issue,
-            said(412, "types are Not Compatible"),
-            Rejected(Rejection::Incompatible),
-            None,
-        ),
-        (
-            issue,
-            said(412, "X is not associated to your company"),
-            part_number,
-            None,
-        ),
-        (
-            issue,
-            said(412, "X does not have any credentials"),
-            OutOfStock,
-            None,
-        ),
-        (
-            issue,
-            said(412, "there is no default part number"),
-            part_number,
-            None,
-        ),
-        (issue, said(412, "credential is not available"), other, None),
-        (
-            issue,
-            said(412, "could not assign, please try again"),
-            Busy,
-            None,
-        ),
-        (
-            issue,
-            said(412, "container is in an invalid state"),
-            WrongState,
-            None,
-        ),
-        (issue, said(412, "something new"), WrongState, None),
         (issue, status(412), WrongState, None),
         (issue, status(301), other, None),
         (issue, status(405), other, None),
@@ -229,4 +179,32 @@ fn what_concerns_the_object() {
         (&READS, status(307), other, None),
         (&READS, status(410), other, None),
     ]);
+}
+
+#[test]
+fn why_a_phone_does_not_get_its_key() {
+    let part_number = Rejected(Rejection::PartNumber);
+    for (detail, fault) in [
+        ("Part number is ALREADY DELIVERED in this state", Already),
+        ("Already delivered, do not try again", Already),
+        (
+            "Maximum reached in state ACTIVE",
+            Rejected(Rejection::PhoneFull),
+        ),
+        (
+            "Types are Not Compatible",
+            Rejected(Rejection::Incompatible),
+        ),
+        ("X is not associated to your company", part_number),
+        ("There is no default part number", part_number),
+        ("X does not have any credentials", OutOfStock),
+        ("Credential is not available", Rejected(Rejection::Other)),
+        ("Not available, try again", Busy),
+        ("Could not assign, please TRY AGAIN", Busy),
+        ("The container is in an invalid state", WrongState),
+        ("Something new", WrongState),
+        ("", WrongState),
+    ] {
+        assert_eq!(of(Issue, said(412, detail)), (fault, None), "{detail}");
+    }
 }

@@ -88,6 +88,8 @@ pub enum Trouble {
 pub enum Outcome<'a> {
     /// The lease was over.
     LeaseOver,
+    /// Our own share of the window is used up; nothing was sent.
+    Spent,
     /// [`TransportError::Unsent`](super::TransportError::Unsent).
     Unsent,
     /// [`TransportError::Unanswered`](super::TransportError::Unanswered).
@@ -247,6 +249,7 @@ impl Service {
 pub fn of(operation: Operation, outcome: Outcome<'_>) -> (Fault, Option<Trouble>) {
     match outcome {
         Outcome::LeaseOver => (Fault::Refused, Some(Trouble::LeaseOver)),
+        Outcome::Spent => (Fault::Refused, Some(Trouble::Window)),
         Outcome::Unsent => (Fault::Refused, Some(Trouble::Unreachable)),
         Outcome::Unanswered => (operation.in_doubt(), Some(Trouble::TimedOut)),
         Outcome::Unintelligible => match operation.kind() {

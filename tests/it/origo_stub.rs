@@ -28,6 +28,12 @@ impl Stub {
         self.answers.lock().expect("no panic").push_back(reply);
     }
 
+    /// In place of all answers still to come: these, without bodies.
+    pub(crate) fn answers(&self, statuses: &[u16]) {
+        let replies = statuses.iter().map(|status| json(*status, ""));
+        *self.answers.lock().expect("no panic") = replies.collect();
+    }
+
     pub(crate) fn log_in(&self, reply: Reply) {
         self.logins.lock().expect("no panic").push_back(reply);
     }

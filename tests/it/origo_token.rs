@@ -161,6 +161,30 @@ async fn a_service_that_takes_no_token_is_not_flooded_with_logins() {
 }
 
 #[tokio::test]
+async fn tokens_that_die_at_once_do_not_use_up_the_window() {
+    let (stub, client, hand) = client();
+    let mut logins = 0;
+    let mut refused = 0;
+    for _ in 0..300 {
+        stub.answers(&[401, 204]);
+        if let Err(error) = perform(&client).await {
+            assert_eq!((error.fault, error.status), (Fault::Refused, None));
+            assert_eq!(error.trouble, Some(Trouble::Window));
+            assert_eq!(error.service, Service::Token);
+            assert!(error.retry_after.unwrap() > Duration::from_mins(4));
+            refused += 1;
+            break;
+        }
+        logins += counts(&stub).0;
+        hand.forward(Duration::from_secs(1));
+    }
+    assert_eq!((logins, refused), (25, 1));
+    hand.forward(Duration::from_mins(5));
+    stub.answers(&[204]);
+    assert_eq!(perform(&client).await, Ok(Answer::UserDeleted));
+}
+
+#[tokio::test]
 async fn refused_credentials_are_not_tried_in_a_loop() {
     for status in [400, 401] {
         let (stub, client, hand) = client();

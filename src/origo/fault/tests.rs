@@ -5,7 +5,7 @@ use super::Operation::{
     EmailInvitation, Events, Issue, ListFilters, ListPartNumbers, Organization, ReadCredential,
     ReadInvitation, ReadPartNumber, ReadPhone, ReadUser, Revoke, SearchUser, Token, UpdateUser,
 };
-use super::Outcome::{LeaseOver, Unanswered, Unintelligible, Unsent};
+use super::Outcome::{LeaseOver, Spent, Unanswered, Unintelligible, Unsent};
 use super::Trouble::{Credentials, ServerError, TimedOut, Unauthorized, Unreachable, Window};
 use super::*;
 use Fault::{Already, Busy, Conflict, Gone, OutOfStock, Refused, Rejected, WrongState};
@@ -92,6 +92,7 @@ fn what_concerns_the_service() {
 fn what_concerns_the_login() {
     let token: &[Operation] = &[Token];
     check(&[
+        (token, Spent, Refused, Some(Window)),
         (token, Unsent, Refused, Some(Unreachable)),
         (token, Unanswered, Refused, Some(TimedOut)),
         (token, Unintelligible, Refused, Some(ServerError)),

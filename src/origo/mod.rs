@@ -126,7 +126,8 @@ impl Client {
     /// Carries out one effect: exactly one Mobile Identities call (plus a token call when none is at hand, plus one replay after a 401).
     ///
     /// `may_send` is asked right before each Mobile Identities request's first byte; where it says
-    /// `false` the lease is over, nothing is sent, and the fault is `Refused`.
+    /// `false` the lease is over, nothing is sent, and the fault is `Refused`. So each `true` is one
+    /// call in HID's window.
     pub async fn perform(&self, effect: &Effect, may_send: &MaySend<'_>) -> Result<Answer, Error> {
         match effect {
             Effect::CreateUser { user, invite } => {

@@ -6,6 +6,7 @@ mod lifecycle;
 mod origo_client;
 mod origo_feed;
 mod origo_http;
+mod origo_simulator;
 mod origo_stub;
 mod origo_token;
 mod simulator_endpoints;

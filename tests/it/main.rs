@@ -7,6 +7,12 @@ mod config;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod origo_client;
+mod origo_feed;
+mod origo_http;
+mod origo_simulator;
+mod origo_stub;
+mod origo_token;
 mod simulator_endpoints;
 #[cfg(test)]
 mod simulator_faults;

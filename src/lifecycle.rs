@@ -71,6 +71,11 @@ impl Signals {
         }))
     }
 
+    /// Waits for the signal to stop; others are passed over.
+    pub async fn stopped(&mut self) {
+        while self.next().await != Signal::Stop {}
+    }
+
     /// Makes signals that are sent by hand, for a daemon inside another program or a test.
     pub fn by_hand() -> (mpsc::UnboundedSender<Signal>, Self) {
         let (sender, receiver) = mpsc::unbounded_channel();

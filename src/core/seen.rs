@@ -236,6 +236,7 @@ pub fn note_phone(
         }
         close_invitations(enrollment, None);
     }
+    let before = enrollment.phones.get(&id).cloned();
     let phone = enrollment
         .phones
         .entry(id)
@@ -243,7 +244,6 @@ pub fn note_phone(
     if phone.removed_at.is_some() {
         return;
     }
-    let before = phone.clone();
     phone.status = seen.status.clone();
     phone.device = seen.device.clone();
     phone.missing_since = None;
@@ -272,17 +272,19 @@ pub fn note_phone(
     if gone {
         remove_phone(phone, at.now);
     }
-    phone.dull_reads = before.dull_reads;
-    let told = Phone {
-        read_at: before.read_at,
-        trouble: before.trouble.clone(),
-        look: before.look,
-        ..phone.clone()
-    } != before;
+    let told = before.as_ref().is_none_or(|before| {
+        let unread = Phone {
+            read_at: before.read_at,
+            trouble: before.trouble.clone(),
+            look: before.look,
+            ..phone.clone()
+        };
+        unread != *before
+    });
     phone.dull_reads = if told {
         0
     } else {
-        before.dull_reads.saturating_add(1)
+        phone.dull_reads.saturating_add(1)
     };
 }
 

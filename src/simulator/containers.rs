@@ -112,10 +112,14 @@ impl Hid {
     }
 
     pub(super) fn container_gone(&mut self, at: i64, cause: Cause, id: u64) {
-        if let Some(container) = self.world.container_mut(id) {
-            container.status = ContainerStatus::Deleted;
-            container.modified = at;
-        }
+        let Some(container) = self.world.container_mut(id) else {
+            return;
+        };
+        container.status = ContainerStatus::Deleted;
+        container.modified = at;
+        let invitation = container.invitation;
+        // It left before it was ready for what was reserved with its code.
+        self.release_reserved(at, invitation);
         self.ledger
             .note(at, cause, Effect::ContainerDeleted { container: id });
         self.extra_endpoint_event(at, id, "ENDPOINT_DELETED");

@@ -40,7 +40,7 @@ impl Hid {
             .unwrap_or(i64::MAX)
             .max(1);
         let oldest = match self.settings.window_kind {
-            WindowKind::Sliding => call.at - period + 1,
+            WindowKind::Sliding => call.at.saturating_sub(period).saturating_add(1),
             WindowKind::Fixed => call.at - call.at.rem_euclid(period),
         };
         let passed = self.passed.entry((call.service, key.clone())).or_default();
@@ -69,7 +69,7 @@ impl Hid {
         let idle = self
             .settings
             .token_idle_s
-            .and_then(|idle| i64::try_from(idle * 1_000).ok());
+            .and_then(|idle| i64::try_from(idle.saturating_mul(1_000)).ok());
         let token = call
             .bearer
             .as_ref()
@@ -77,7 +77,7 @@ impl Hid {
         match token {
             Some(token)
                 if token.expires > call.at
-                    && idle.is_none_or(|idle| token.used + idle > call.at) =>
+                    && idle.is_none_or(|idle| token.used.saturating_add(idle) > call.at) =>
             {
                 token.used = call.at;
                 if token.organization == call.organization {

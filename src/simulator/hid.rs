@@ -246,25 +246,25 @@ impl Hid {
     }
 
     fn serve(&mut self, call: &Call, fault: Option<Fault>) -> Answer {
-        let outcome = if self.pass_window(call) {
-            self.endpoint(call, fault)
-        } else {
-            Err(self.throttled())
-        };
-        outcome.unwrap_or_else(|refusal| {
-            let mut answer = refusal.answer(&self.settings, call.service);
-            if refusal.status == self.settings.throttle_status {
-                answer.retry_after_s = self.settings.retry_after_s;
-            }
-            answer
-        })
+        if !self.pass_window(call) {
+            return self.throttled();
+        }
+        match fault {
+            Some(Fault::Window403) => self.throttled(),
+            Some(_) | None => self
+                .endpoint(call, fault)
+                .unwrap_or_else(|refusal| refusal.answer(&self.settings, call.service)),
+        }
     }
 
-    fn throttled(&self) -> Refusal {
-        Refusal::plain(
-            self.settings.throttle_status,
-            "The usage limit is exceeded.",
-        )
+    /// The same body for every service (12.3).
+    fn throttled(&self) -> Answer {
+        let status = self.settings.throttle_status;
+        let body = json!({ "status": status, "detail": "The usage limit is exceeded." });
+        Answer {
+            retry_after_s: self.settings.retry_after_s,
+            ..Answer::new(status, body)
+        }
     }
 
     fn endpoint(&mut self, call: &Call, fault: Option<Fault>) -> Outcome {
@@ -272,7 +272,6 @@ impl Hid {
             Some(Fault::Http500) => return Err(Refusal::plain(500, "Internal error.")),
             Some(Fault::Http503) => return Err(Refusal::plain(503, "Service unavailable.")),
             Some(Fault::Http429) => return Err(Refusal::plain(429, "Too many requests.")),
-            Some(Fault::Window403) => return Err(self.throttled()),
             Some(Fault::Permission403) => return Err(guard::permission()),
             Some(Fault::TokenRefused) => return Err(Refusal::plain(401, "invalid_client")),
             Some(Fault::Token401) => {

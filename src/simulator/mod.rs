@@ -19,7 +19,6 @@ mod answer;
 mod clockwork;
 mod containers;
 mod control;
-
 mod credentials;
 mod events;
 mod faults;
@@ -37,7 +36,6 @@ mod rng;
 mod routes;
 mod scim;
 mod server;
-
 mod settings;
 mod shapes;
 mod token;
@@ -52,7 +50,6 @@ pub use model::{ContainerStatus, CredentialStatus, Device, InvitationStatus, Ref
 pub use phone::{PendingInvitation, RedeemError};
 pub use portal::PortalError;
 pub use routes::{Class, Service};
-
 pub use server::Server;
 pub use settings::{
     ApplicationHeaders, DetailField, DuplicateIssue, EventBounds, EventOrder, InvitationIdInEvents,

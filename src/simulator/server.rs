@@ -61,7 +61,11 @@ impl Server {
                     while connections.try_join_next().is_some() {}
                 }
                 accepted = listener.accept() => {
-                    let (stream, _) = accepted?;
+                    // Out of files, or a caller who left already: neither ends the server.
+                    let Ok((stream, _)) = accepted else {
+                        time::sleep(TICK).await;
+                        continue;
+                    };
                     let server = self.clone();
                     connections.spawn(async move {
                         let service = service_fn(move |request| server.clone().answer(request));
@@ -115,6 +119,8 @@ impl Server {
 struct Payload {
     data: Option<Bytes>,
     is_cut: bool,
+    /// What there is was handed over, and the connection had its chance to send it before it breaks.
+    is_flushed: bool,
 }
 
 impl Payload {
@@ -122,6 +128,7 @@ impl Payload {
         Self {
             data: Some(data).filter(|data| !data.is_empty()),
             is_cut: false,
+            is_flushed: false,
         }
     }
 }
@@ -150,9 +157,17 @@ impl Body for Payload {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.data.take().map(|data| Ok(Frame::data(data))))
+        if let Some(data) = self.data.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if self.is_cut && !self.is_flushed {
+            self.is_flushed = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(None)
     }
 
     fn is_end_stream(&self) -> bool {

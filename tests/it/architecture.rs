@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and those it may import. Anything may import the telemetry macro `emit!` that imports telemetry.
-const MAP: [(&str, &[&str]); 16] = [
+const MAP: [(&str, &[&str]); 18] = [
     ("core", &[]),
     ("clock", &[]),
     ("telemetry", &[]),
@@ -13,13 +13,33 @@ const MAP: [(&str, &[&str]); 16] = [
     ("store", &["core", "clock", "telemetry"]),
     ("origo", &["core", "clock", "telemetry", "retry"]),
     ("engine", &["core", "store", "clock", "telemetry"]),
-    (
-        "poller",
-        &["core", "store", "origo", "engine", "clock", "telemetry"],
-    ),
+    ("gate", &["core", "origo"]),
+    ("manager", &["core", "store", "origo", "gate"]),
     (
         "worker",
-        &["core", "store", "origo", "engine", "clock", "telemetry"],
+        &[
+            "core",
+            "store",
+            "origo",
+            "engine",
+            "gate",
+            "manager",
+            "clock",
+            "telemetry",
+        ],
+    ),
+    (
+        "poller",
+        &[
+            "core",
+            "store",
+            "origo",
+            "engine",
+            "manager",
+            "worker",
+            "clock",
+            "telemetry",
+        ],
     ),
     (
         "api",

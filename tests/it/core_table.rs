@@ -452,6 +452,8 @@ fn a_revoke_is_confirmed_by_a_read() {
     assert_eq!(scene.child_state("900", 1), Some("revoking"));
     assert_eq!(scene.owes_phone_read(), "confirm read_phone +30");
     scene.reads_phone(vec![key_seen("1000", 1, Cs::Revoking)]);
+    assert_eq!(scene.owes_phone_read(), "confirm read_phone +30");
+    scene.reads_phone(vec![key_seen("1000", 1, Cs::Revoking)]);
     assert_eq!(scene.owes_phone_read(), "confirm read_phone +120");
     scene.reads_phone(vec![]);
     assert_eq!(scene.key_state("900", 1), "revoked");

@@ -147,6 +147,45 @@ async fn recovers_what_a_killed_daemon_acknowledged() {
     assert!(!log.exists(), "a clean end folds the log in");
 }
 
+/// What power loss leaves behind: the end of the log is cut off or wrong.
+#[tokio::test]
+async fn a_torn_log_ends_the_history_and_spoils_nothing() {
+    const MANY: u128 = 20;
+    let bed = file(Threads::Caller);
+    for n in 1..=MANY {
+        bed.store.commit(commit(n, 0)).await.unwrap();
+    }
+    let database = fs::read(bed.path()).unwrap();
+    let log = fs::read(bed.path().with_file_name("state.db-wal")).unwrap();
+    let kept_of = async |log: &[u8]| {
+        let crashed = TempDir::new().unwrap();
+        let path = crashed.path().join("state.db");
+        fs::write(&path, &database).unwrap();
+        fs::write(crashed.path().join("state.db-wal"), log).unwrap();
+        let store = open(&path, Threads::Caller);
+        let mut kept = 0;
+        for n in 1..=MANY {
+            if store.load(id(n)).await.unwrap().is_some() {
+                assert_eq!(kept, n - 1, "a gap in the history");
+                kept = n;
+            }
+        }
+        store.commit(commit(1000, 0)).await.unwrap();
+        kept
+    };
+    assert_eq!(kept_of(&log).await, MANY);
+    let mut flipped = log.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    assert_eq!(kept_of(&flipped).await, MANY - 1);
+    let mut before = MANY;
+    for cut in (1..20).map(|part| part * log.len() / 20) {
+        let kept = kept_of(&log[..log.len() - cut]).await;
+        assert!(kept <= before, "{kept} of {before} after {cut} bytes less");
+        before = kept;
+    }
+    assert_eq!(before, 0, "the log began with the schema");
+}
+
 #[tokio::test]
 async fn refuses_a_newer_schema() {
     let bed = file(Threads::Caller);

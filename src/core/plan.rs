@@ -610,14 +610,25 @@ pub fn invitation_told_at(policy: &Policy, enrollment: &Enrollment) -> Option<Ti
     Some(enrollment.invite.unsure_since?.plus(wait))
 }
 
-/// No invitation of ours is open or in doubt.
+/// No invitation of ours is open or in doubt. None outlives its user.
 #[must_use]
 pub fn is_invitation_closed(enrollment: &Enrollment) -> bool {
     let open = enrollment
         .invitations
         .values()
         .any(|i| i.ours && i.status == InvitationStatus::Pending);
-    !open && enrollment.invite.unsure_since.is_none()
+    let has_user = match &enrollment.user.state {
+        CmUserState::Unsure { .. }
+        | CmUserState::Taken
+        | CmUserState::Found { .. }
+        | CmUserState::Present { .. }
+        | CmUserState::Deleting { .. } => true,
+        CmUserState::Absent
+        | CmUserState::Conflict { .. }
+        | CmUserState::Refused(_)
+        | CmUserState::Gone => false,
+    };
+    !has_user || (!open && enrollment.invite.unsure_since.is_none())
 }
 
 fn step_of(schedule: &[Duration], index: u32) -> Duration {

@@ -11,6 +11,8 @@ mod core_props;
 #[cfg(test)]
 mod core_table;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod origo_client;

@@ -67,7 +67,7 @@ fn hints() -> impl Strategy<Value = Happening> {
     ]
 }
 
-fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+pub(crate) fn deeds() -> impl Strategy<Value = Vec<Deed>> {
     let deed = prop_oneof![
         6 => wishes().prop_map(Deed::Wish),
         5 => Just(Deed::Redeem),
@@ -81,11 +81,11 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
     vec(deed, 0..24)
 }
 
-fn fates() -> impl Strategy<Value = Vec<Fate>> {
+pub(crate) fn fates() -> impl Strategy<Value = Vec<Fate>> {
     let fate = prop_oneof![
         8 => Just(Fate::Fine),
         1 => Just(Fate::Refused),
-        1 => Just(Fate::Busy),
+        1 => Just(Fate::Fails(Fault::Busy)),
         2 => Just(Fate::LostRequest),
         2 => Just(Fate::LostReply),
         2 => (0..=120_u8).prop_map(Fate::LateEffect),
@@ -95,7 +95,7 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
     vec(fate, 0..40)
 }
 
-fn deliveries() -> impl Strategy<Value = Vec<Delivery>> {
+pub(crate) fn deliveries() -> impl Strategy<Value = Vec<Delivery>> {
     let delivery = prop_oneof![
         6 => Just(Delivery::Told),
         1 => Just(Delivery::Twice),

@@ -205,7 +205,7 @@ fn played(text: &str) -> String {
             continue;
         }
         let said = line.split_once(" @").map_or(line, |(said, _)| said);
-        if said.starts_with("calls ") || said == "over" {
+        if said.starts_with("calls ") || said.starts_with("over") {
             let over = if stage.scene.identity.is_none() {
                 "over"
             } else {

@@ -37,6 +37,8 @@ mod simulator_rules;
 #[cfg(test)]
 mod simulator_support;
 #[cfg(test)]
+mod states;
+#[cfg(test)]
 mod store_contract;
 #[cfg(test)]
 mod support;

@@ -23,7 +23,8 @@ const STALE_FOR: Duration = Duration::from_secs(10);
 pub(crate) enum Fate {
     Fine,
     Refused,
-    Busy,
+    /// HID says no, and nothing happened.
+    Fails(Fault),
     LostRequest,
     LostReply,
     /// Takes effect so many seconds after we gave up.
@@ -196,7 +197,7 @@ impl World {
                 self.due.push((soon, due));
             }
             Fate::Refused => self.due.push((soon, Due::Fail(call, Fault::Refused))),
-            Fate::Busy => self.due.push((soon, Due::Fail(call, Fault::Busy))),
+            Fate::Fails(fault) => self.due.push((soon, Due::Fail(call, fault))),
             Fate::LostRequest => self.due.push((later, Due::Fail(call, Fault::Unanswered))),
             Fate::LostReply => {
                 drop(self.perform(&effect));

@@ -8,11 +8,19 @@ mod config;
 mod lifecycle;
 #[cfg(test)]
 mod origo_client;
+#[cfg(test)]
 mod origo_feed;
+#[cfg(test)]
 mod origo_http;
+#[cfg(test)]
 mod origo_simulator;
+#[cfg(test)]
 mod origo_stub;
+#[cfg(test)]
 mod origo_token;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod simulator_endpoints;
 #[cfg(test)]
 mod simulator_faults;

@@ -15,7 +15,10 @@ const SEEDS: u64 = 1000;
 
 fn seeds() -> u64 {
     let asked = option_env!("SIMULATION_SEEDS").map(str::to_owned);
-    #[expect(clippy::disallowed_methods, reason = "the count is a matter of the test run, not of the product")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the count is a matter of the test run, not of the product"
+    )]
     let asked = std::env::var("SIMULATION_SEEDS").ok().or(asked);
     asked.and_then(|n| n.parse().ok()).unwrap_or(SEEDS)
 }
@@ -24,12 +27,20 @@ fn seeds() -> u64 {
 fn violations(seeds: u64, rules: &Rules) -> Vec<(u64, String)> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from) as u64;
     let mut failures: Vec<(u64, String)> = std::thread::scope(|scope| {
-        let work = |thread: u64| move || -> Vec<(u64, String)> {
-            let mine = (thread..seeds).step_by(usize::try_from(threads).unwrap());
-            mine.filter_map(|seed| run(seed, rules).err().map(|error| (seed, error))).collect()
+        let work = |thread: u64| {
+            move || -> Vec<(u64, String)> {
+                let mine = (thread..seeds).step_by(usize::try_from(threads).unwrap());
+                mine.filter_map(|seed| run(seed, rules).err().map(|error| (seed, error)))
+                    .collect()
+            }
         };
-        let handles: Vec<_> = (0..threads).map(|thread| scope.spawn(work(thread))).collect();
-        handles.into_iter().flat_map(|handle| handle.join().unwrap()).collect()
+        let handles: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(work(thread)))
+            .collect();
+        handles
+            .into_iter()
+            .flat_map(|handle| handle.join().unwrap())
+            .collect()
     });
     failures.sort_by_key(|(seed, _)| *seed);
     failures
@@ -39,24 +50,42 @@ fn violations(seeds: u64, rules: &Rules) -> Vec<(u64, String)> {
 fn no_seed_breaks_a_guarantee() {
     let seeds = seeds();
     let failures = violations(seeds, &Rules::default());
-    let told: Vec<String> = failures.iter().take(3).map(|(seed, error)| format!("seed {seed}: {error}")).collect();
-    assert!(failures.is_empty(), "{} of {seeds} seeds fail\n{}", failures.len(), told.join("\n\n"));
+    let told: Vec<String> = failures
+        .iter()
+        .take(3)
+        .map(|(seed, error)| format!("seed {seed}: {error}"))
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} of {seeds} seeds fail\n{}",
+        failures.len(),
+        told.join("\n\n")
+    );
 }
 
 #[test]
 fn a_seed_replays_exactly() {
     for seed in 0..5 {
-        let rules = Rules { trace: true, ..Rules::default() };
+        let rules = Rules {
+            trace: true,
+            ..Rules::default()
+        };
         assert_eq!(run(seed, &rules), run(seed, &rules), "seed {seed}");
     }
 }
 
 /// Each deliberate bug must be caught within so many seeds; fewer would not prove that the net bites.
 fn caught(bug: Bug, expected: &str) {
-    let rules = Rules { bug: Some(bug), ..Rules::default() };
+    let rules = Rules {
+        bug: Some(bug),
+        ..Rules::default()
+    };
     for seed in 0..2000 {
         if let Err(error) = run(seed, &rules) {
-            assert!(error.contains(expected), "seed {seed} fails for another reason: {error}");
+            assert!(
+                error.contains(expected),
+                "seed {seed} fails for another reason: {error}"
+            );
             return;
         }
     }

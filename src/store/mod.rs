@@ -17,6 +17,7 @@ use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use crate::core::index::{Kind, Row};
 use crate::core::state::Change;
 
+pub mod journal;
 pub mod sqlite;
 
 /// What a verb returns.
@@ -231,6 +232,8 @@ pub struct JournalRow {
     pub cause: String,
     /// What changed.
     pub change: Change,
+    /// Covers this row and the one before it; [`journal::verify_journal`] checks the whole.
+    pub hash: journal::Hash,
 }
 
 /// Counts by class name.
@@ -289,7 +292,7 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The database failed.
+    /// The database failed. Whether a write took effect is unknown: load, and see.
     #[error("the database failed")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -1,1 +1,261 @@
-//! (being written)
+//! The store of one daemon: a SQLite file that nobody else has open.
+//!
+//! Imports core and the store's own words. Promises: a write that was answered has been through `fsync`
+//! (write-ahead log, `synchronous=FULL`); a verb whose future is dropped is carried out whole or not at
+//! all; a second daemon is kept out by a lock on `FILE.lock`, so that claims found at opening are known
+//! to be a dead owner's.
+
+mod cells;
+mod group;
+mod open;
+mod read;
+mod slots;
+mod write;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use self::group::{Write, Writer};
+use self::open::Place;
+use super::{
+    Commit, Counts, Due, DueQuery, Error, Feed, Grant, JournalRow, ListQuery, Loaded, Slot, Store,
+    Verb,
+};
+use crate::core::effect::Class;
+use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
+use crate::core::index::{Kind, Row};
+
+/// Lists must not keep the queue's queries waiting.
+const READERS: usize = 2;
+
+/// How a store runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Where the work is done.
+    pub threads: Threads,
+}
+
+/// Where a store's work is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Threads {
+    /// Writes on one thread of their own, which puts all that wait into one transaction; reads on
+    /// tokio's blocking threads. For the daemon. Not for a paused clock, which does not wait for it.
+    #[default]
+    Background,
+    /// On the thread that polls, at once: the order of things is the order of calls, and a paused
+    /// clock stands still meanwhile. For simulations and for commands that do one thing.
+    Caller,
+}
+
+/// The store. Clones are handles on the same database; with the last one dropped, the thread has ended
+/// and the file is closed and free for the next.
+#[derive(Clone)]
+pub struct Sqlite {
+    database: Arc<Database>,
+    /// Number of the opening that this handle belongs to; its claims bear it.
+    opening: i64,
+}
+
+struct Database {
+    access: Access,
+    transactions: Arc<AtomicU64>,
+    /// Dropped last: nobody else gets in before the connections are closed.
+    _place: Option<Place>,
+}
+
+enum Access {
+    Background {
+        // Before the writer, so that the writer closes last and leaves no log behind.
+        readers: [Mutex<Connection>; READERS],
+        next: AtomicUsize,
+        writer: Writer,
+    },
+    Caller(Mutex<Connection>),
+}
+
+impl Sqlite {
+    /// Opens the database at `path`, and makes it (mode 0600) where there is none; its directory must
+    /// exist. Refused with [`Error::InUse`] while somebody else has it open, and with [`Error::Newer`]
+    /// where a newer version wrote it. After a crash the file is checked first.
+    pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
+        let place = Place::take(path)?;
+        let writer = place.writer()?;
+        let opening = open::next_opening(&writer)?;
+        let transactions = Arc::default();
+        let access = match options.threads {
+            Threads::Caller => Access::Caller(Mutex::new(writer)),
+            Threads::Background => Access::Background {
+                readers: [Mutex::new(place.reader()?), Mutex::new(place.reader()?)],
+                next: AtomicUsize::new(0),
+                writer: Writer::spawn(writer, Arc::clone(&transactions))?,
+            },
+        };
+        Ok(Self {
+            database: Arc::new(Database {
+                access,
+                transactions,
+                _place: Some(place),
+            }),
+            opening,
+        })
+    }
+
+    /// A database without a file, on the caller's thread; it lives as long as its handles.
+    pub fn in_memory() -> Result<Self, Error> {
+        let conn = open::in_memory()?;
+        let opening = open::next_opening(&conn)?;
+        Ok(Self {
+            database: Arc::new(Database {
+                access: Access::Caller(Mutex::new(conn)),
+                transactions: Arc::default(),
+                _place: None,
+            }),
+            opening,
+        })
+    }
+
+    /// The same database as the next daemon would find it after this one's death: all claims are a dead
+    /// owner's. For simulations with [`Threads::Caller`]; the handles of the dead must be gone.
+    pub fn reopened(&self) -> Result<Self, Error> {
+        let opening = match &self.database.access {
+            Access::Caller(conn) => open::next_opening(&lock(conn))?,
+            Access::Background { .. } => {
+                return Err(Error::Database(
+                    "a store with threads is reopened by opening its file".into(),
+                ));
+            }
+        };
+        Ok(Self {
+            database: Arc::clone(&self.database),
+            opening,
+        })
+    }
+
+    /// How many transactions wrote since the database was opened; with many callers, fewer than commits.
+    pub fn transactions(&self) -> u64 {
+        self.database.transactions.load(Ordering::Relaxed)
+    }
+
+    async fn read<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    {
+        if let Access::Caller(conn) = &self.database.access {
+            return work(&lock(conn));
+        }
+        let database = Arc::clone(&self.database);
+        tokio::task::spawn_blocking(move || work(&database.reader()))
+            .await
+            .map_err(|error| Error::Database(Box::new(error)))?
+    }
+
+    async fn write(&self, write: Write) -> Result<(), Error> {
+        match &self.database.access {
+            Access::Caller(conn) => {
+                self.database.transactions.fetch_add(1, Ordering::Relaxed);
+                let results = group::carry_out(&lock(conn), &[write]);
+                results.into_iter().collect()
+            }
+            Access::Background { writer, .. } => writer
+                .send(write)
+                .await
+                .unwrap_or_else(|error| Err(Error::Database(Box::new(error)))),
+        }
+    }
+}
+
+impl Database {
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        match &self.access {
+            Access::Caller(conn) => lock(conn),
+            Access::Background { readers, next, .. } => readers
+                .iter()
+                .find_map(|reader| reader.try_lock().ok())
+                .unwrap_or_else(|| lock(&readers[next.fetch_add(1, Ordering::Relaxed) % READERS])),
+        }
+    }
+}
+
+/// A panic elsewhere left no half transaction: it was undone on the way up.
+fn lock(conn: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    conn.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(Box::new(error))
+    }
+}
+
+impl Store for Sqlite {
+    fn load(&self, id: IdentityId) -> Verb<'_, Option<Loaded>> {
+        Box::pin(self.read(move |conn| read::load(conn, id)))
+    }
+
+    fn commit(&self, commit: Commit) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::Commit {
+            commit: Box::new(commit),
+            opening: self.opening,
+        }))
+    }
+
+    fn due(&self, query: DueQuery) -> Verb<'_, Vec<Due>> {
+        Box::pin(self.read(move |conn| read::due(conn, query)))
+    }
+
+    fn next_due(&self, manager: Option<AcsSystemId>, class: Class) -> Verb<'_, Option<Timestamp>> {
+        Box::pin(self.read(move |conn| read::next_due(conn, manager, class)))
+    }
+
+    fn find(&self, kind: Kind, id: String) -> Verb<'_, Option<IdentityId>> {
+        Box::pin(self.read(move |conn| read::find(conn, kind, &id)))
+    }
+
+    fn list(&self, query: ListQuery) -> Verb<'_, Vec<(Row, Loaded)>> {
+        Box::pin(self.read(move |conn| read::list(conn, &query)))
+    }
+
+    fn abandoned(&self, now: Timestamp) -> Verb<'_, Vec<IdentityId>> {
+        let opening = self.opening;
+        Box::pin(self.read(move |conn| read::abandoned(conn, opening, now)))
+    }
+
+    fn take_slot(&self, slot: Slot, now: Timestamp) -> Verb<'_, Grant> {
+        Box::pin(async move {
+            match self.write(Write::TakeSlot { slot, now }).await {
+                Ok(()) => Ok(Grant::Taken),
+                Err(Error::WindowFull { not_before, .. }) => Ok(Grant::NotBefore(not_before)),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn answer_slot(&self, token: Uuid, frees_at: Timestamp) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::AnswerSlot { token, frees_at }))
+    }
+
+    fn load_feed(&self, manager: AcsSystemId) -> Verb<'_, Option<Feed>> {
+        Box::pin(self.read(move |conn| read::load_feed(conn, manager)))
+    }
+
+    fn save_feed(&self, manager: AcsSystemId, feed: Feed) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::SaveFeed { manager, feed }))
+    }
+
+    fn journal(&self, id: IdentityId) -> Verb<'_, Vec<JournalRow>> {
+        Box::pin(self.read(move |conn| read::journal(conn, id)))
+    }
+
+    fn counts(&self) -> Verb<'_, Counts> {
+        Box::pin(self.read(read::counts))
+    }
+
+    fn ping(&self) -> Verb<'_, ()> {
+        Box::pin(self.read(read::ping))
+    }
+}

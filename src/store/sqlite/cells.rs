@@ -1,0 +1,69 @@
+//! Values in and out of rows. What does not decode is `Corrupt`, and says nothing of what it held.
+
+use std::fmt;
+
+use rusqlite::Row;
+use rusqlite::types::FromSql;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::store::Error;
+
+/// One row as read, and what to call it should it make no sense.
+pub(super) struct Cells<'a, K> {
+    row: &'a Row<'a>,
+    table: &'static str,
+    key: K,
+}
+
+impl<'a, K: fmt::Display> Cells<'a, K> {
+    pub(super) fn new(row: &'a Row<'a>, table: &'static str, key: K) -> Self {
+        Self { row, table, key }
+    }
+
+    pub(super) fn get<T: FromSql>(&self, column: usize) -> Result<T, Error> {
+        self.row.get(column).map_err(|error| self.corrupt(error))
+    }
+
+    pub(super) fn get_u64(&self, column: usize) -> Result<u64, Error> {
+        u64::try_from(self.get::<i64>(column)?).map_err(|error| self.corrupt(error))
+    }
+
+    pub(super) fn get_json<T: DeserializeOwned>(&self, column: usize) -> Result<T, Error> {
+        let text = self
+            .row
+            .get_ref(column)
+            .map_err(|error| self.corrupt(error))?
+            .as_str()
+            .map_err(|error| self.corrupt(error))?;
+        // serde_json's own words may quote the value, and so a name or a code (contract.md G7).
+        serde_json::from_str(text).map_err(|error| {
+            self.corrupt(format!(
+                "unusable JSON: {:?} error at column {}",
+                error.classify(),
+                error.column()
+            ))
+        })
+    }
+
+    pub(super) fn corrupt(
+        &self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        Error::Corrupt {
+            table: self.table,
+            key: self.key.to_string(),
+            source: source.into(),
+        }
+    }
+}
+
+/// JSON as stored. Equal values have equal texts.
+pub(super) fn json(value: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::Database(Box::new(error)))
+}
+
+/// A count or number as SQLite holds it.
+pub(super) fn signed(number: u64) -> Result<i64, Error> {
+    i64::try_from(number).map_err(|error| Error::Database(Box::new(error)))
+}

@@ -1,0 +1,191 @@
+//! Files, locks, connections and schema: all that happens before the first verb.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::store::Error;
+
+/// Only ever added to; the schema version is their number.
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_initial.sql")];
+
+/// "OAdp": marks the file as ours.
+const APPLICATION_ID: i64 = 0x4F41_6470;
+
+/// Only an operator's own `sqlite3` can be in the way.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// More than there are statements, so that none is parsed twice.
+const STATEMENTS: usize = 64;
+
+/// The file that is the database, and the lock that makes it ours alone while this lives.
+pub(super) struct Place {
+    path: PathBuf,
+    /// The last daemon did not get to close the database.
+    crashed: bool,
+    _lock: File,
+}
+
+impl Place {
+    /// Makes the file where there is none, and takes the lock.
+    pub(super) fn take(path: &Path) -> Result<Self, Error> {
+        let path = resolve(path)?;
+        let lock_path = beside(&path, ".lock");
+        let lock = private(&lock_path, OpenOptions::new().create(true))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", &lock_path, &error)),
+        }
+        let crashed = beside(&path, "-wal")
+            .metadata()
+            .is_ok_and(|wal| wal.len() > 0);
+        if !path.exists() {
+            private(&path, OpenOptions::new().create_new(true))?;
+            if let Some(parent) = path.parent() {
+                File::open(parent)
+                    .and_then(|directory| directory.sync_all())
+                    .map_err(|error| failed("sync", parent, &error))?;
+            }
+        }
+        Ok(Self {
+            path,
+            crashed,
+            _lock: lock,
+        })
+    }
+
+    /// The connection that writes, its schema up to date.
+    pub(super) fn writer(&self) -> Result<Connection, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = configured(Connection::open_with_flags(&self.path, flags)?)?;
+        refuse_others(&conn)?;
+        let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(Error::Database(
+                format!("no write-ahead log here, only mode {mode}").into(),
+            ));
+        }
+        conn.pragma_update(None, "synchronous", "FULL")?;
+        if self.crashed {
+            check(&conn)?;
+        }
+        migrate(&conn)?;
+        Ok(conn)
+    }
+
+    /// A connection that only reads.
+    pub(super) fn reader(&self) -> Result<Connection, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        configured(Connection::open_with_flags(&self.path, flags)?)
+    }
+}
+
+/// A database that is gone with its connection.
+pub(super) fn in_memory() -> Result<Connection, Error> {
+    let conn = configured(Connection::open_in_memory()?)?;
+    migrate(&conn)?;
+    Ok(conn)
+}
+
+/// Counts one more opening of the database and returns its number.
+pub(super) fn next_opening(conn: &Connection) -> Result<i64, Error> {
+    let sql = "UPDATE openings SET number = number + 1 RETURNING number";
+    Ok(conn.query_row(sql, [], |row| row.get(0))?)
+}
+
+fn configured(conn: Connection) -> Result<Connection, Error> {
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.pragma_update(None, "foreign_keys", "ON")?;
+    conn.pragma_update(None, "cell_size_check", "ON")?;
+    conn.pragma_update(None, "trusted_schema", "OFF")?;
+    Ok(conn)
+}
+
+fn refuse_others(conn: &Connection) -> Result<(), Error> {
+    let application: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables > 0 && application != APPLICATION_ID {
+        return Err(Error::Database(
+            "the file holds another program's database".into(),
+        ));
+    }
+    Ok(())
+}
+
+fn check(conn: &Connection) -> Result<(), Error> {
+    let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found == "ok" {
+        return Ok(());
+    }
+    Err(Error::Database(
+        format!("the file is damaged: {found}").into(),
+    ))
+}
+
+fn migrate(conn: &Connection) -> Result<(), Error> {
+    let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let mut known = 0;
+    for migration in MIGRATIONS {
+        known += 1;
+        if known > found {
+            let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+            transaction.execute_batch(migration)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", known)?;
+            transaction.commit()?;
+        }
+    }
+    if found > known {
+        return Err(Error::Newer { found, known });
+    }
+    Ok(())
+}
+
+/// Two names of one file must find one lock.
+fn resolve(path: &Path) -> Result<PathBuf, Error> {
+    if path.exists() {
+        return path
+            .canonicalize()
+            .map_err(|error| failed("resolve", path, &error));
+    }
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    };
+    let name = path.file_name().ok_or_else(|| {
+        let error = io::Error::from(io::ErrorKind::IsADirectory);
+        failed("create", path, &error)
+    })?;
+    let parent = parent
+        .canonicalize()
+        .map_err(|error| failed("find the directory", parent, &error))?;
+    Ok(parent.join(name))
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Nobody else reads what is in here: names, addresses, invitation codes.
+fn private(path: &Path, options: &mut OpenOptions) -> Result<File, Error> {
+    options
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| failed("create", path, &error))
+}
+
+fn failed(what: &str, path: &Path, error: &io::Error) -> Error {
+    Error::Database(format!("cannot {what} {}: {error}", path.display()).into())
+}

@@ -1,0 +1,279 @@
+//! The verbs that only read.
+
+use std::collections::BTreeMap;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use uuid::Uuid;
+
+use super::cells::{Cells, json};
+use crate::core::effect::Class;
+use crate::core::identity::Identity;
+use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
+use crate::core::index::{Kind, Row};
+use crate::core::state::Change;
+use crate::store::{Claim, Counts, Due, DueQuery, Error, Feed, JournalRow, ListQuery, Loaded};
+
+const LOAD: &str =
+    "SELECT id, revision, state, claim_token, lease_until FROM identities WHERE id = ?1";
+// `IS` finds NULL as well, and uses the index as `=` would.
+const DUE: &str = "\
+    SELECT e.identity, e.lane, e.not_before
+    FROM effects AS e JOIN identities AS i ON i.id = e.identity
+    WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3 AND i.claim_token IS NULL
+    ORDER BY e.not_before, e.identity, e.lane LIMIT ?4";
+const NEXT_DUE: &str = "\
+    SELECT e.not_before FROM effects AS e JOIN identities AS i ON i.id = e.identity
+    WHERE e.manager IS ?1 AND e.class = ?2 AND i.claim_token IS NULL
+    ORDER BY e.not_before LIMIT 1";
+const FIND: &str = "SELECT identity FROM entities WHERE kind = ?1 AND id = ?2";
+const LIST: &str = "\
+    SELECT i.id, i.revision, i.state, i.claim_token, i.lease_until,
+        e.kind, e.id, e.created_at, e.acs_system, e.acs_user, e.parent
+    FROM entities AS e JOIN identities AS i ON i.id = e.identity WHERE e.kind IN (";
+const ABANDONED: &str = "\
+    SELECT id FROM identities
+    WHERE claim_token IS NOT NULL AND (claim_opening <> ?1 OR lease_until <= ?2) ORDER BY id";
+const FEED: &str = "SELECT feed FROM feeds WHERE manager = ?1";
+const JOURNAL: &str = "\
+    SELECT seq, at, cause, entity, from_state, to_state, hash FROM journal
+    WHERE identity = ?1 ORDER BY seq";
+// One statement, so that the counts are of one moment.
+const COUNTS: &str = "\
+    SELECT 0, '', count(*) FROM entities WHERE kind = ?1
+    UNION ALL SELECT 1, '', count(*) FROM identities WHERE claim_token IS NOT NULL
+    UNION ALL SELECT 2, class, count(*) FROM effects GROUP BY class";
+
+pub(super) fn load(conn: &Connection, id: IdentityId) -> Result<Option<Loaded>, Error> {
+    let mut statement = conn.prepare_cached(LOAD)?;
+    let mut rows = statement.query(params![id.0])?;
+    match rows.next()? {
+        Some(row) => Ok(Some(loaded(&Cells::new(row, "identities", id), id)?)),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn due(conn: &Connection, query: DueQuery) -> Result<Vec<Due>, Error> {
+    let mut due = Vec::new();
+    let mut statement = conn.prepare_cached(DUE)?;
+    let mut rows = statement.query(params![
+        query.manager.map(|manager| manager.0),
+        query.class.name(),
+        query.now.0,
+        query.limit,
+    ])?;
+    while let Some(row) = rows.next()? {
+        let identity = IdentityId(Cells::new(row, "effects", "?").get(0)?);
+        let cells = Cells::new(row, "effects", identity);
+        due.push(Due {
+            identity,
+            lane: cells.get_json(1)?,
+            not_before: Timestamp(cells.get(2)?),
+        });
+    }
+    Ok(due)
+}
+
+pub(super) fn next_due(
+    conn: &Connection,
+    manager: Option<AcsSystemId>,
+    class: Class,
+) -> Result<Option<Timestamp>, Error> {
+    let next = conn
+        .prepare_cached(NEXT_DUE)?
+        .query_row(
+            params![manager.map(|manager| manager.0), class.name()],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(next.map(Timestamp))
+}
+
+pub(super) fn find(conn: &Connection, kind: Kind, id: &str) -> Result<Option<IdentityId>, Error> {
+    let mut statement = conn.prepare_cached(FIND)?;
+    let mut rows = statement.query(params![kind.name(), id])?;
+    match rows.next()? {
+        Some(row) => Ok(Some(IdentityId(
+            Cells::new(row, "entities", kind.name()).get(0)?,
+        ))),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn list(conn: &Connection, query: &ListQuery) -> Result<Vec<(Row, Loaded)>, Error> {
+    let (sql, values) = list_sql(query)?;
+    let mut identities: BTreeMap<IdentityId, Loaded> = BTreeMap::new();
+    let mut page = Vec::new();
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    while let Some(row) = rows.next()? {
+        let id = IdentityId(Cells::new(row, "identities", "?").get(0)?);
+        let loaded = match identities.get(&id) {
+            Some(loaded) => loaded.clone(),
+            None => {
+                let loaded = loaded(&Cells::new(row, "identities", id), id)?;
+                identities.insert(id, loaded.clone());
+                loaded
+            }
+        };
+        let cells = Cells::new(row, "entities", id);
+        let kind: String = cells.get(5)?;
+        let kind = query
+            .kinds
+            .iter()
+            .find(|asked| asked.name() == kind)
+            .ok_or_else(|| cells.corrupt("a kind that was not asked for"))?;
+        let row = Row {
+            kind: *kind,
+            id: cells.get(6)?,
+            created_at: Timestamp(cells.get(7)?),
+            acs_system: cells.get(8)?,
+            acs_user: cells.get(9)?,
+            parent: cells.get(10)?,
+        };
+        page.push((row, loaded));
+    }
+    Ok(page)
+}
+
+pub(super) fn abandoned(
+    conn: &Connection,
+    opening: i64,
+    now: Timestamp,
+) -> Result<Vec<IdentityId>, Error> {
+    let mut abandoned = Vec::new();
+    let mut statement = conn.prepare_cached(ABANDONED)?;
+    let mut rows = statement.query(params![opening, now.0])?;
+    while let Some(row) = rows.next()? {
+        abandoned.push(IdentityId(Cells::new(row, "identities", "?").get(0)?));
+    }
+    Ok(abandoned)
+}
+
+pub(super) fn load_feed(conn: &Connection, manager: AcsSystemId) -> Result<Option<Feed>, Error> {
+    let mut statement = conn.prepare_cached(FEED)?;
+    let mut rows = statement.query(params![manager.0])?;
+    match rows.next()? {
+        Some(row) => Ok(Some(Cells::new(row, "feeds", manager).get_json(0)?)),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn journal(conn: &Connection, id: IdentityId) -> Result<Vec<JournalRow>, Error> {
+    let mut journal = Vec::new();
+    let mut statement = conn.prepare_cached(JOURNAL)?;
+    let mut rows = statement.query(params![id.0])?;
+    while let Some(row) = rows.next()? {
+        let cells = Cells::new(row, "journal", id);
+        journal.push(JournalRow {
+            seq: cells.get_u64(0)?,
+            at: Timestamp(cells.get(1)?),
+            cause: cells.get(2)?,
+            change: Change {
+                entity: cells.get(3)?,
+                from: cells.get(4)?,
+                to: cells.get(5)?,
+            },
+            hash: cells.get(6)?,
+        });
+    }
+    Ok(journal)
+}
+
+pub(super) fn counts(conn: &Connection) -> Result<Counts, Error> {
+    let mut counts = Counts::default();
+    let mut statement = conn.prepare_cached(COUNTS)?;
+    let mut rows = statement.query(params![Kind::Identity.name()])?;
+    while let Some(row) = rows.next()? {
+        let cells = Cells::new(row, "effects", "?");
+        let count = cells.get_u64(2)?;
+        match cells.get::<i64>(0)? {
+            0 => counts.identities = count,
+            1 => counts.claims = count,
+            _ => {
+                counts.owed.insert(cells.get(1)?, count);
+            }
+        }
+    }
+    Ok(counts)
+}
+
+/// Reads tables, not just the connection.
+pub(super) fn ping(conn: &Connection) -> Result<(), Error> {
+    conn.prepare_cached("SELECT number FROM openings")?
+        .query_row([], |row| row.get::<_, i64>(0))?;
+    Ok(())
+}
+
+/// Expects `id, revision, state, claim_token, lease_until` as the first columns.
+fn loaded(cells: &Cells<'_, IdentityId>, id: IdentityId) -> Result<Loaded, Error> {
+    let identity: Identity = cells.get_json(2)?;
+    if identity.id != id {
+        return Err(cells.corrupt("the state is another identity's"));
+    }
+    let claim = match cells.get::<Option<Uuid>>(3)? {
+        None => None,
+        Some(token) => Some(Claim {
+            token,
+            lease_until: Timestamp(cells.get(4)?),
+        }),
+    };
+    Ok(Loaded {
+        identity,
+        revision: cells.get_u64(1)?,
+        claim,
+    })
+}
+
+/// Only the filters that are set, so that each set has its own plan.
+fn list_sql(query: &ListQuery) -> Result<(String, Vec<Value>), Error> {
+    let mut sql = LIST.to_owned();
+    let mut values = Vec::new();
+    let mut comma = "";
+    for kind in &query.kinds {
+        sql.push_str(comma);
+        sql.push('?');
+        comma = ", ";
+        values.push(Value::from(kind.name().to_owned()));
+    }
+    sql.push(')');
+    let mut only = |condition: &str, with: Vec<Value>| {
+        sql.push_str(" AND ");
+        sql.push_str(condition);
+        values.extend(with);
+    };
+    if let Some(ids) = &query.ids {
+        only(
+            "e.id IN (SELECT value FROM json_each(?))",
+            vec![Value::from(json(ids)?)],
+        );
+    }
+    if let Some(id) = query.identity {
+        only(
+            "e.identity = ?",
+            vec![Value::from(id.0.as_bytes().to_vec())],
+        );
+    }
+    let texts = [
+        ("e.acs_system = ?", &query.acs_system),
+        ("e.acs_user = ?", &query.acs_user),
+        ("e.parent = ?", &query.parent),
+    ];
+    for (condition, text) in texts {
+        if let Some(text) = text {
+            only(condition, vec![Value::from(text.clone())]);
+        }
+    }
+    if let Some(before) = query.created_before {
+        only("e.created_at < ?", vec![Value::from(before.0)]);
+    }
+    if let Some((created_at, id)) = &query.after {
+        only(
+            "(e.created_at, e.id) < (?, ?)",
+            vec![Value::from(created_at.0), Value::from(id.clone())],
+        );
+    }
+    sql.push_str(" ORDER BY e.created_at DESC, e.id DESC, e.kind LIMIT ?");
+    values.push(Value::from(i64::from(query.limit)));
+    Ok((sql, values))
+}

@@ -2,7 +2,7 @@
 
 use super::problem::Problem;
 use super::systems::{Role, System};
-use super::{Api, Call, Reply, show};
+use super::{Call, Reply, show};
 use crate::core::ids::AcsSystemId;
 
 /// The system of this id, or 404.
@@ -11,7 +11,7 @@ pub(super) fn known(call: &Call, id: AcsSystemId) -> Result<&System, Problem> {
     call.systems().get(id).ok_or_else(missing)
 }
 
-pub(super) async fn get(_: &Api, call: &Call) -> Result<Reply, Problem> {
+pub(super) fn get(call: &Call) -> Result<Reply, Problem> {
     let id = AcsSystemId(call.params.need_id("acs_system_id")?);
     Ok(Reply::one(show::acs_system(
         &call.settings,
@@ -19,7 +19,8 @@ pub(super) async fn get(_: &Api, call: &Call) -> Result<Reply, Problem> {
     )))
 }
 
-pub(super) async fn list(_: &Api, call: &Call) -> Result<Reply, Problem> {
+#[expect(clippy::unnecessary_wraps, reason = "handlers are alike")]
+pub(super) fn list(call: &Call) -> Result<Reply, Problem> {
     let account = call.params.id("connected_account_id");
     let search = call.params.text("search").map(str::to_lowercase);
     let workspace = call.systems().workspace();
@@ -34,7 +35,7 @@ pub(super) async fn list(_: &Api, call: &Call) -> Result<Reply, Problem> {
 }
 
 /// The credential manager that an access system is configured with; none for a credential manager.
-pub(super) async fn list_compatible(_: &Api, call: &Call) -> Result<Reply, Problem> {
+pub(super) fn list_compatible(call: &Call) -> Result<Reply, Problem> {
     let id = AcsSystemId(call.params.need_id("acs_system_id")?);
     let compatible = match &known(call, id)?.role {
         Role::Access { manager } => call.systems().get(*manager),

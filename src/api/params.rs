@@ -159,12 +159,11 @@ impl Params {
                 None => query.read(param)?,
             };
             match read {
-                Some(Ok(Arg::Null)) if param.required => faults.add(param.name, "Required"),
+                Some(Ok(Arg::Null)) | None if param.required => faults.add(param.name, "Required"),
                 Some(Ok(arg)) => {
                     args.insert(param.name, arg);
                 }
                 Some(Err(issue)) => faults.add(param.name, issue),
-                None if param.required => faults.add(param.name, "Required"),
                 None => {}
             }
         }

@@ -24,7 +24,7 @@ pub(super) struct Problem {
     /// What is wrong with which parameter.
     validation: Option<Value>,
     /// The `Allow` header of a 405.
-    allow: Option<String>,
+    allow: Option<&'static [&'static str]>,
     /// For our log alone.
     pub(super) cause: Option<String>,
 }
@@ -102,9 +102,9 @@ impl Problem {
     }
 
     /// 405 with the verbs that the route takes.
-    pub(super) fn verb(verbs: &[&str]) -> Self {
+    pub(super) fn verb(verbs: &'static [&'static str]) -> Self {
         Self {
-            allow: Some(verbs.join(", ")),
+            allow: Some(verbs),
             ..Self::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
@@ -268,9 +268,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = json_response(self.status, &self.to_json());
         let headers = response.headers_mut();
-        if let Some(allow) = self
+        if let Some(Ok(allow)) = self
             .allow
-            .and_then(|allow| HeaderValue::try_from(allow).ok())
+            .map(|verbs| HeaderValue::try_from(verbs.join(", ")))
         {
             headers.insert(header::ALLOW, allow);
         }

@@ -5,7 +5,6 @@
 //! taken, and requests that are under way are answered before [`serve`] returns. Dropping it cuts all.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,7 +106,7 @@ async fn connection(
     let ended = tokio::select! {
         ended = &mut connection => ended,
         () = soft.cancelled() => {
-            Pin::new(&mut connection).graceful_shutdown();
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
             (&mut connection).await
         }
     };

@@ -8,7 +8,8 @@ use super::{Api, Call, Reply};
 /// What we call ourselves where Seam names a customer.
 const NAME: &str = "origo-adapter";
 
-pub(super) async fn workspace(_: &Api, call: &Call) -> Result<Reply, Problem> {
+#[expect(clippy::unnecessary_wraps, reason = "handlers are alike")]
+pub(super) fn workspace(call: &Call) -> Result<Reply, Problem> {
     Ok(Reply::one(json!({
         "workspace_id": call.systems().workspace(),
         "name": NAME,
@@ -23,7 +24,8 @@ pub(super) async fn workspace(_: &Api, call: &Call) -> Result<Reply, Problem> {
 }
 
 /// This process answers.
-pub(super) async fn healthz(_: &Api, _: &Call) -> Result<Reply, Problem> {
+#[expect(clippy::unnecessary_wraps, reason = "handlers are alike")]
+pub(super) fn healthz(_: &Call) -> Result<Reply, Problem> {
     Ok(Reply::one(json!({ "status": "ok" })))
 }
 

@@ -1,4 +1,4 @@
-//! Credential managers and access systems as configured: both are acs_systems to Seam.
+//! Credential managers and access systems as configured: both are `acs_system`s to Seam.
 //!
 //! Imports config and core. Promises: one id, one system; the order is that of configured names.
 

@@ -136,7 +136,8 @@ impl Systems {
             Role::Manager(manager) => Some(manager),
             Role::Access { .. } => None,
         });
-        managers.all(|manager| manager.environment == Environment::Simulator)
+        let is_simulated = |manager: &Manager| manager.environment == Environment::Simulator;
+        managers.next().is_some_and(is_simulated) && managers.all(is_simulated)
     }
 }
 

@@ -1,4 +1,5 @@
 //! One test binary; its files are the layers.
+mod api;
 mod cli;
 mod config;
 mod lifecycle;

@@ -1,0 +1,9 @@
+//! The HTTP API, in process over an in-memory store: bodies, dialects, errors, pages, and twice the same.
+
+mod dialect;
+mod errors;
+mod flows;
+mod pages;
+mod serving;
+mod shapes;
+mod support;

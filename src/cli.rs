@@ -1,5 +1,5 @@
 //! The command line: what can be asked, where the configuration is, and how failures are
-//! told. Commands are carried out elsewhere; the place to wire them is marked below.
+//! told. Commands are carried out elsewhere.
 //!
 //! May use `config`, `daemon`, `simulator`, `demo` and `telemetry`.
 
@@ -8,13 +8,23 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use anyhow::Context as _;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use tokio::net::TcpListener;
+
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
+use crate::lifecycle::{Outcome, Signals};
+use crate::simulator::{self, Hid, Server};
+use crate::telemetry::{self, SIMULATOR_LISTENING};
+use crate::{daemon, demo, emit, store};
 
 /// Read when no other file is named, if it exists.
 const CONFIG_FILE: &str = "/etc/origo-adapter/config.toml";
@@ -173,37 +183,98 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Run => run(load(cli.config.as_deref())?),
-        Command::Simulate(options) => simulate(options),
-        Command::Demo(options) => demo(options),
+        Command::Run => run(&load(cli.config.as_deref())?),
+        Command::Simulate(options) => simulate(&options),
+        Command::Demo(options) => demo(&options),
         Command::Check(options) => check(cli.config.as_deref(), &options),
         Command::ApiKey(ApiKey::New(options)) => new_key(&options),
     }
 }
 
-// ---- the place to wire commands ------------------------------------------------------
-
-#[expect(clippy::needless_pass_by_value, reason = "not wired")]
-fn run(_config: Config) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not wired")
+fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    telemetry::init(config.log.format, config.log.level).context("starting the log")?;
+    runtime()?.block_on(async {
+        // Before anything else, so that a signal during the start is not lost.
+        let signals = Signals::install().context("taking over the signals")?;
+        let outcome = daemon::run(config, signals).await.map_err(unavailable)?;
+        Ok(match outcome {
+            Outcome::Clean => ExitCode::SUCCESS,
+            Outcome::LoopDied(_) | Outcome::Cut => ExitCode::from(FAILED),
+        })
+    })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "not wired")]
-fn simulate(_options: Simulate) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not wired")
+fn simulate(options: &Simulate) -> anyhow::Result<ExitCode> {
+    let settings = match &options.settings {
+        None => simulator::Settings::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("reading {}", path.display()))?;
+            toml::from_str(&text).with_context(|| format!("understanding {}", path.display()))?
+        }
+    };
+    telemetry::init(telemetry::Format::Auto, tracing::Level::INFO).context("starting the log")?;
+    let mut hid = Hid::new(settings, options.seed);
+    if let Some(Faults::Standard) = options.faults {
+        *hid.faults_mut() = simulator::Faults::standard();
+    }
+    runtime()?.block_on(async {
+        let listener = TcpListener::bind(options.listen)
+            .await
+            .with_context(|| format!("listening on {} (--listen)", options.listen))?;
+        let address = listener.local_addr()?;
+        emit!(SIMULATOR_LISTENING, address = %address; "simulating HID Origo on http://{address}, control API below /control/");
+        let server = Server {
+            hid: Arc::new(Mutex::new(hid)),
+            clock: Arc::new(|| SystemClock.now()),
+            control: true,
+            latency: Duration::ZERO,
+        };
+        let mut signals = Signals::install().context("taking over the signals")?;
+        server.serve(listener, async move { signals.stopped().await }).await?;
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "not wired")]
-fn demo(_options: Demo) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not wired")
+fn demo(options: &Demo) -> anyhow::Result<ExitCode> {
+    runtime()?.block_on(demo::run(options))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "not wired")]
-fn check_online(_config: Config, _json: bool) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not wired")
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("starting the runtime")
 }
 
-// ---------------------------------------------------------------------------------------
+/// What keeps the daemon from starting is, bad configuration aside, the database or the address.
+fn unavailable(error: anyhow::Error) -> anyhow::Error {
+    let store = error
+        .chain()
+        .any(|cause| cause.downcast_ref::<store::Error>().is_some());
+    if store {
+        error.context(Refusal::Unavailable)
+    } else {
+        error
+    }
+}
+
+/// Asks HID and the database; prints what was found, one line each.
+fn check_online(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+    let findings = runtime()?.block_on(daemon::check_online(config));
+    let failed = findings.iter().any(|finding| finding.error.is_some());
+    if json {
+        say(&serde_json::to_string_pretty(&findings)?)?;
+    } else {
+        for finding in &findings {
+            let said = finding.error.as_deref().unwrap_or(&finding.found);
+            say(&format!("{}: {said}", finding.subject))?;
+        }
+    }
+    Ok(ExitCode::from(if failed { UNAVAILABLE } else { 0 }))
+}
 
 fn load(named: Option<&Path>) -> Result<Config, config::Error> {
     let usual = Path::new(CONFIG_FILE);
@@ -221,7 +292,7 @@ fn check(path: Option<&Path>, options: &Check) -> anyhow::Result<ExitCode> {
         Err(error) => return Err(error.into()),
     };
     if options.online {
-        return check_online(config, options.json);
+        return check_online(&config, options.json);
     }
     say(if options.json {
         "[]"

@@ -71,6 +71,11 @@ impl Signals {
         }))
     }
 
+    /// Waits for the signal to stop; others are passed over.
+    pub async fn stopped(&mut self) {
+        while self.next().await != Signal::Stop {}
+    }
+
     /// Makes signals that are sent by hand, for a daemon inside another program or a test.
     pub fn by_hand() -> (mpsc::UnboundedSender<Signal>, Self) {
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -245,7 +250,7 @@ impl Lifecycle {
 
     /// Waits for a reason to end, drains, cuts if need be, and says how it went.
     pub async fn run(&self, mut signals: Signals) -> Outcome {
-        let mut watch = self.watch();
+        let mut watch = Watch::new();
         loop {
             tokio::select! {
                 () = self.0.soft.cancelled() => break,
@@ -286,19 +291,6 @@ impl Lifecycle {
             None => Outcome::Cut,
         }
     }
-
-    fn watch(&self) -> Watch {
-        // systemd asks for a sign within the whole period; half of it leaves room.
-        let asked = sd_notify::watchdog_enabled().map(|period| period / 2);
-        let every = asked.map_or(LOOK, |half| half.min(LOOK));
-        let mut ticks = tokio::time::interval(every);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        Watch {
-            ticks,
-            every,
-            asked: asked.is_some(),
-        }
-    }
 }
 
 /// Ages the beats, and feeds systemd's watchdog while none is late.
@@ -309,6 +301,19 @@ struct Watch {
 }
 
 impl Watch {
+    fn new() -> Self {
+        // systemd asks for a sign within the whole period; half of it leaves room.
+        let asked = sd_notify::watchdog_enabled().map(|period| period / 2);
+        let every = asked.map_or(LOOK, |half| half.min(LOOK));
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Self {
+            ticks,
+            every,
+            asked: asked.is_some(),
+        }
+    }
+
     async fn turn(&mut self, life: &Lifecycle) {
         self.ticks.tick().await;
         let step = u64::try_from(self.every.as_millis()).unwrap_or(u64::MAX);
@@ -387,7 +392,7 @@ mod tests {
             let life = life.clone();
             async move { life.run(signals).await }
         });
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         assert!(!life.draining());
         sender.send(Signal::Stop).unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -399,7 +404,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_time_out_cuts() {
         let (life, sender, signals) = start();
-        life.spawn("worker", obedient(&life, Duration::from_secs(3600)));
+        life.spawn("worker", obedient(&life, Duration::from_hours(1)));
         sender.send(Signal::Stop).unwrap();
         let before = tokio::time::Instant::now();
         assert_eq!(life.run(signals).await, Outcome::Cut);
@@ -409,7 +414,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_second_signal_cuts() {
         let (life, sender, signals) = start();
-        life.spawn("worker", obedient(&life, Duration::from_secs(3600)));
+        life.spawn("worker", obedient(&life, Duration::from_hours(1)));
         sender.send(Signal::Stop).unwrap();
         sender.send(Signal::Reload).unwrap();
         sender.send(Signal::Stop).unwrap();

@@ -128,6 +128,16 @@ events! {
     API_FAILED = "OA-6002" "api.failed" ERROR;
 }
 
+/// An error with all that caused it, outermost first.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
 /// Writes one line: `emit!(POLL_DONE, feed.name = %name, calls = 3; "read {name}")`.
 ///
 /// Fields are `dotted.key = value`, with `%` or `?` before the value for `Display` or

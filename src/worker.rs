@@ -1,1 +1,340 @@
-//! (being written)
+//! Carries out what is owed: pick, claim, perform, observe. One worker a credential manager.
+//!
+//! Imports core, store, origo, engine, manager. Promises: the `sent` mark and the places in HID's
+//! windows are durable before a call's first byte; a call whose lease is short of time is not sent.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::core::effect::{Class, Effect};
+use crate::core::identity::InFlight;
+use crate::core::ids::{IdentityId, Timestamp};
+use crate::core::observation::{Answer, Observation};
+use crate::core::window::Turns;
+use crate::emit;
+use crate::engine::Engine;
+use crate::gate::{Gate, Verdict};
+use crate::manager::{Echo, Manager};
+use crate::origo::{self, Service, Trouble};
+use crate::store::{self, Claim, Due, DueQuery, Error};
+use crate::telemetry::{EFFECT_DONE, EFFECT_RETRY, SERVICE_PAUSED, SERVICE_RESUMED};
+
+/// So much of the lease must be left before the first byte, beyond the request's own time (contract.md section 2, Leases).
+const LEASE_RESERVE: Duration = Duration::from_secs(5);
+/// Beyond request and reserve, for claiming, logging in and one replay after a 401.
+const LEASE_SLACK: Duration = Duration::from_secs(30);
+/// How many due effects of a class are fetched at once; each is checked again when it is claimed.
+const BATCH: u32 = 64;
+
+/// Picks what goes next.
+pub struct Worker {
+    engine: Arc<Engine>,
+    manager: Arc<Manager>,
+    turns: Turns,
+    fetched: BTreeMap<Class, VecDeque<Due>>,
+    /// The shared part of a window is full until then; the reserve may not be.
+    full_until: Timestamp,
+}
+
+/// What there is to do.
+#[derive(Debug)]
+pub enum Next {
+    /// A claimed call, to be performed now.
+    Job(Job),
+    /// Nothing before that time, unless something is committed meanwhile; `None`: nothing at all.
+    Wait(Option<Timestamp>),
+}
+
+/// A claimed call.
+#[derive(Debug)]
+pub struct Job {
+    /// Whose.
+    pub identity: IdentityId,
+    /// Which.
+    pub call: InFlight,
+    claim: Claim,
+    /// Boot time at which the lease ends.
+    lease_ends: Duration,
+    unanswered_until: Timestamp,
+}
+
+impl Worker {
+    /// A worker with nothing fetched yet.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, manager: Arc<Manager>) -> Self {
+        Self {
+            engine,
+            manager,
+            turns: Turns::default(),
+            fetched: BTreeMap::new(),
+            full_until: Timestamp(0),
+        }
+    }
+
+    /// Claims the next call, or says when to ask again.
+    pub async fn next(&mut self) -> Result<Next, Error> {
+        loop {
+            let now = self.engine.now();
+            if let Some(until) = self.manager.gate.closed_until(now) {
+                return Ok(Next::Wait(Some(until)));
+            }
+            let waiting = self.fetch(now).await?;
+            let Some(class) = self.turns.next(&waiting, self.manager.sweep_share) else {
+                return Ok(Next::Wait(self.next_due(now).await?));
+            };
+            let Some(due) = self.fetched.get_mut(&class).and_then(VecDeque::pop_front) else {
+                continue;
+            };
+            match self.claim(&due, class, now).await {
+                Ok(Some(job)) => {
+                    self.turns.spend(class, &waiting, self.manager.sweep_share);
+                    return Ok(Next::Job(job));
+                }
+                // Done, withdrawn or claimed by somebody else meanwhile.
+                Ok(None) | Err(Error::Claimed(_)) => {}
+                Err(Error::WindowFull { not_before, .. }) if class == Class::Withdrawal => {
+                    return Ok(Next::Wait(Some(not_before)));
+                }
+                Err(Error::WindowFull { not_before, .. }) => {
+                    self.full_until = not_before;
+                    self.fetched.clear();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Fetches what is due and returns the classes that have something.
+    async fn fetch(&mut self, now: Timestamp) -> Result<Vec<Class>, Error> {
+        let mut waiting = Vec::new();
+        for class in self.classes(now) {
+            let fetched = self.fetched.entry(class).or_default();
+            if fetched.is_empty() {
+                let query = DueQuery {
+                    manager: Some(self.manager.id),
+                    class,
+                    now,
+                    limit: BATCH,
+                };
+                fetched.extend(self.engine.store().due(query).await?);
+            }
+            if !fetched.is_empty() {
+                waiting.push(class);
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// The classes that may go now.
+    fn classes(&self, now: Timestamp) -> impl Iterator<Item = Class> + use<> {
+        let full = now < self.full_until;
+        let waits = self.manager.must_read_waiting();
+        let may_go = move |class: &Class| {
+            (!full || *class == Class::Withdrawal) && (waits || *class != Class::Wait)
+        };
+        Class::CALLING.into_iter().filter(may_go)
+    }
+
+    async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+        let mut next = (now < self.full_until).then_some(self.full_until);
+        for class in self.classes(now) {
+            let due = self
+                .engine
+                .store()
+                .next_due(Some(self.manager.id), class)
+                .await?;
+            next = next.into_iter().chain(due).min();
+        }
+        Ok(next)
+    }
+
+    async fn claim(&self, due: &Due, class: Class, now: Timestamp) -> Result<Option<Job>, Error> {
+        let manager = &self.manager;
+        let lease = manager.request_timeout * 2 + LEASE_RESERVE + LEASE_SLACK;
+        let lease_ends = self.engine.clock().boottime() + lease;
+        let claim = Claim {
+            token: Uuid::new_v4(),
+            lease_until: now.plus(lease),
+        };
+        let unanswered_until = manager.unanswered_until(&manager.mobile_identities, now);
+        let slot = manager.mobile_identities.slot(
+            claim.token,
+            class == Class::Withdrawal,
+            unanswered_until,
+        );
+        let started = self
+            .engine
+            .start(due.identity, &due.lane, &claim, &slot)
+            .await?;
+        if started.is_some() {
+            // Not asked before: only a call that goes out may be the one that probes.
+            let probe_bound = manager.request_timeout * 2;
+            let _: Option<Timestamp> = manager.gate.pass(now, probe_bound);
+        }
+        Ok(started.map(|call| Job {
+            identity: due.identity,
+            call,
+            claim,
+            lease_ends,
+            unanswered_until,
+        }))
+    }
+}
+
+/// Performs a claimed call and takes in how it ended.
+pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Result<(), Error> {
+    let clock = engine.clock();
+    let needed = manager.request_timeout + LEASE_RESERVE;
+    let may_send = || clock.boottime() + needed <= job.lease_ends;
+    let outcome = manager.client.perform(&job.call.effect, &may_send).await;
+    let now = engine.now();
+    let (seen, frees_at) = match outcome {
+        Ok(answer) => {
+            succeeded(manager, &job, &answer, now);
+            let frees_at = Some(now.plus(manager.mobile_identities.per));
+            (Observation::Answered(job.call, answer), frees_at)
+        }
+        Err(error) => {
+            failed(manager, &job, &error, now);
+            let frees_at = frees_at(manager, &job, &error, now);
+            (Observation::Failed(job.call, error.fault), frees_at)
+        }
+    };
+    engine
+        .finish(job.identity, &seen, &job.claim, frees_at)
+        .await?;
+    Ok(())
+}
+
+fn succeeded(manager: &Manager, job: &Job, answer: &Answer, now: Timestamp) {
+    let effect = job.call.effect.name();
+    resumed(manager, &manager.gate, "mobile_identities");
+    expect_echo(&manager.echo, answer, now);
+    let duration_ms = now.since(job.call.started_at).as_millis();
+    emit!(EFFECT_DONE, identity.id = %job.identity, effect.kind = effect, effect.lane = %job.call.lane,
+        call = job.call.call.0, duration_ms = %duration_ms;
+        "{effect} of identity {} done", job.identity);
+}
+
+/// What was created must appear in the feed.
+fn expect_echo(echo: &Echo, answer: &Answer, now: Timestamp) {
+    match answer {
+        Answer::UserCreated(user) => echo.expect(format!("user/{}", user.id), now),
+        Answer::InvitationCreated(invitation) => {
+            echo.expect(format!("invitation/{}", invitation.id), now);
+        }
+        Answer::UserFound(_)
+        | Answer::User(_)
+        | Answer::UserDeleted
+        | Answer::InvitationEmailed
+        | Answer::InvitationCancelled
+        | Answer::Phone(_)
+        | Answer::Issued(_)
+        | Answer::Revoked => {}
+    }
+}
+
+fn failed(manager: &Manager, job: &Job, error: &origo::Error, now: Timestamp) {
+    let effect = job.call.effect.name();
+    match error.trouble {
+        Some(Trouble::LeaseOver) => manager.gate.unused(now),
+        Some(trouble) => {
+            paused(
+                manager,
+                &manager.gate,
+                "mobile_identities",
+                trouble,
+                error,
+                now,
+            );
+        }
+        // The service answered; only the object is concerned.
+        None => resumed(manager, &manager.gate, "mobile_identities"),
+    }
+    emit!(EFFECT_RETRY, identity.id = %job.identity, effect.kind = effect, effect.lane = %job.call.lane,
+        call = job.call.call.0, fault = ?error.fault, http.status = ?error.status, error = %error;
+        "{effect} of identity {} did not succeed: {error}", job.identity);
+}
+
+/// Closes a gate where the refusals call for it, and says so once.
+pub(crate) fn paused(
+    manager: &Manager,
+    gate: &Gate,
+    service: &str,
+    trouble: Trouble,
+    error: &origo::Error,
+    now: Timestamp,
+) {
+    if let Verdict::Paused(condition) = gate.refused(trouble, error.retry_after, now) {
+        emit!(SERVICE_PAUSED, manager.name = %manager.name, service = service, condition = condition.name(), error = %error;
+            "{service} of {} is {}: {error}", manager.name, condition.name());
+    }
+}
+
+/// Opens a gate, and says so where it was closed.
+pub(crate) fn resumed(manager: &Manager, gate: &Gate, service: &str) {
+    if gate.succeeded() {
+        emit!(SERVICE_RESUMED, manager.name = %manager.name, service = service;
+            "{service} of {} answers again", manager.name);
+    }
+}
+
+/// How long the call counts in HID's windows; `None`: it did not reach HID.
+fn frees_at(
+    manager: &Manager,
+    job: &Job,
+    error: &origo::Error,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let unsent = matches!(
+        error.trouble,
+        Some(Trouble::LeaseOver | Trouble::Unreachable)
+    );
+    match (error.service, error.status) {
+        (Service::Token | Service::Events, _) => None,
+        (Service::MobileIdentities, Some(_)) => Some(now.plus(manager.mobile_identities.per)),
+        (Service::MobileIdentities, None) if unsent => None,
+        (Service::MobileIdentities, None) => Some(job.unanswered_until),
+    }
+}
+
+/// Takes over every claim whose owner is dead or too late; returns how many.
+pub async fn recover(engine: &Engine, before: Timestamp) -> Result<usize, store::Error> {
+    let abandoned = engine.store().abandoned(before).await?;
+    for identity in &abandoned {
+        engine.recover(*identity).await?;
+    }
+    Ok(abandoned.len())
+}
+
+/// Lets time pass for every identity whose timer is due; returns when the next is.
+pub async fn wake(engine: &Engine) -> Result<Option<Timestamp>, store::Error> {
+    loop {
+        let query = DueQuery {
+            manager: None,
+            class: Class::Timer,
+            now: engine.now(),
+            limit: BATCH,
+        };
+        let due = engine.store().due(query).await?;
+        if due.is_empty() {
+            return engine.store().next_due(None, Class::Timer).await;
+        }
+        for due in due {
+            engine
+                .observe(due.identity, &Observation::Woken, "timer")
+                .await?;
+        }
+    }
+}
+
+impl Job {
+    /// What it will do, for logs and tests.
+    #[must_use]
+    pub fn effect(&self) -> &Effect {
+        &self.call.effect
+    }
+}

@@ -40,7 +40,8 @@ pub(super) fn text(duration: Duration) -> String {
     let mut text = String::new();
     for (name, ms) in UNITS {
         if rest >= ms {
-            text.push_str(&format!("{}{name}", rest / ms));
+            text.push_str(&(rest / ms).to_string());
+            text.push_str(name);
             rest %= ms;
         }
     }

@@ -1,6 +1,7 @@
 //! The layers: built-in defaults ← file ← environment, and the defaults of managers ←
 //! each manager. Knows for every key who set it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use config::{ConfigError, FileFormat, Format as _, Map, Source, Value, ValueKind};
@@ -158,9 +159,7 @@ impl Layers {
 /// that a site has set speaks for it.
 fn origin(key: &str, value: &Value) -> Option<String> {
     if let ValueKind::Table(table) = &value.kind {
-        let mut inner: Vec<_> = table.into_iter().collect();
-        inner.sort_unstable_by_key(|(name, _)| *name);
-        return inner
+        return entries(table)
             .into_iter()
             .find_map(|(name, value)| origin(&format!("{key}.{name}"), value));
     }
@@ -169,6 +168,15 @@ fn origin(key: &str, value: &Value) -> Option<String> {
         ENVIRONMENT => Some(variable(key)),
         file => Some(file.into()),
     }
+}
+
+/// Returns what is in a table, in the order of names.
+pub(super) fn entries(table: &Map<String, Value>) -> BTreeMap<&str, &Value> {
+    let mut sorted = BTreeMap::new();
+    for (name, value) in table {
+        sorted.insert(name.as_str(), value);
+    }
+    sorted
 }
 
 /// Returns the environment variable that sets `key`.

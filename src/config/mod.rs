@@ -1,14 +1,16 @@
 //! The configuration: what may be set, and the typed form in which each part gets its own.
 //!
-//! May use `core` and `telemetry`. Three layers are merged ([`layers`]): the compiled-in
+//! May use `core` and `telemetry`. Three layers are merged (`layers`): the compiled-in
 //! `config/default.toml`, the file, the environment, which is read here and nowhere else.
-//! The result is read key by key ([`read`]) and checked ([`check`]); every complaint is
+//! The result is read key by key (`read`) and checked (`check`); every complaint is
 //! reported at once, with its key and where it was set.
 
 mod check;
 mod duration;
 mod layers;
+mod manager;
 mod read;
+mod values;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -174,7 +176,7 @@ pub struct Issuance {
 /// Where the truth is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
-    /// The SQLite file, an absolute path.
+    /// The `SQLite` file, an absolute path.
     pub path: PathBuf,
 }
 

@@ -23,12 +23,13 @@ pub mod sqlite;
 /// What a verb returns.
 pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// The durable state of a workspace.
+/// The durable state of a workspace. A verb whose future is dropped is carried out whole or not at all.
 pub trait Store: Send + Sync {
     /// The identity as last committed.
     fn load(&self, id: IdentityId) -> Verb<'_, Option<Loaded>>;
 
     /// Identity, owed effects, index, journal, claim and window slots in one transaction, durable when this returns.
+    /// What is looked at in turn, and refuses the whole: revision, claim, windows, index rows.
     fn commit(&self, commit: Commit) -> Verb<'_, ()>;
 
     /// What is owed and due, earliest first; identities with a claim are left out.
@@ -49,7 +50,7 @@ pub trait Store: Send + Sync {
     /// Takes a place in every one of `windows` for a call that belongs to no identity, or says when one will be free.
     fn take_slot(&self, slot: Slot, now: Timestamp) -> Verb<'_, Grant>;
 
-    /// The call that held this slot was answered: it counts until `frees_at`.
+    /// The call that held this slot was answered: it counts until `frees_at`. A slot that no longer counts stays gone.
     fn answer_slot(&self, token: Uuid, frees_at: Timestamp) -> Verb<'_, ()>;
 
     /// Where a feed's reading stands.
@@ -91,7 +92,7 @@ pub struct Claim {
 /// One identity's next state with all that goes with it.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// The identity; `None` removes it (its journal stays).
+    /// The identity; `None` removes it with all that is owed and its index rows (its journal stays).
     pub identity: Option<Identity>,
     /// Which.
     pub id: IdentityId,
@@ -132,14 +133,14 @@ pub enum ClaimChange {
         /// When its places in the windows are free again.
         frees_at: Option<Timestamp>,
     },
-    /// Drops a claim whose owner is dead or too late; its slots go on counting as unanswered.
+    /// Drops a claim whose owner is dead or too late ([`Store::abandoned`] names them; not checked again); its slots go on counting as unanswered.
     Abandon,
 }
 
 /// Places in one or more windows (contract.md section 8).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
-    /// Names the slot: the claim's token, or a fresh one.
+    /// Names the slot: the claim's token, or a fresh one. Never used twice.
     pub token: Uuid,
     /// Each must have room.
     pub windows: Vec<Window>,
@@ -152,7 +153,7 @@ pub struct Slot {
 pub struct Window {
     /// Service and organization, or service and host.
     pub key: String,
-    /// Refused when so many slots count already.
+    /// Refused when so many slots count already; 0 is refused until the end of time.
     pub limit: u32,
 }
 
@@ -161,7 +162,7 @@ pub struct Window {
 pub enum Grant {
     /// It was.
     Taken,
-    /// Not before then.
+    /// Not before then: the earliest time at which every window has room.
     NotBefore(Timestamp),
 }
 
@@ -192,7 +193,7 @@ pub struct Due {
 /// What is asked of the index. Filters that are `None` let all pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListQuery {
-    /// Any of these.
+    /// Any of these; none lets nothing pass.
     pub kinds: Vec<Kind>,
     /// Only these ids, where given.
     pub ids: Option<Vec<String>>,
@@ -206,7 +207,7 @@ pub struct ListQuery {
     pub parent: Option<String>,
     /// Only those made before.
     pub created_before: Option<Timestamp>,
-    /// Only those that come after this one in the list: `created_at` and id of the last row of the page before.
+    /// Only those that come after this one in the list: `created_at` and `id` of the last row of the page before.
     pub after: Option<(Timestamp, String)>,
     /// At most so many.
     pub limit: u32,
@@ -259,7 +260,7 @@ pub enum Error {
     /// The claim is no longer ours: its result is a fact, but settles nothing.
     #[error("the claim on identity {0} was taken over")]
     ClaimLost(IdentityId),
-    /// A window has no room before then.
+    /// A window has no room before then; of several, the one that has room last.
     #[error("the window {key} is full")]
     WindowFull {
         /// Which.

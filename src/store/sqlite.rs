@@ -1,4 +1,4 @@
-//! The store of one daemon: a SQLite file that nobody else has open.
+//! The store of one daemon: a `SQLite` file that nobody else has open.
 //!
 //! Imports core and the store's own words. Promises: a write that was answered has been through `fsync`
 //! (write-ahead log, `synchronous=FULL`); a verb whose future is dropped is carried out whole or not at
@@ -70,7 +70,7 @@ struct Database {
 enum Access {
     Background {
         // Before the writer, so that the writer closes last and leaves no log behind.
-        readers: [Mutex<Connection>; READERS],
+        readers: Box<[Mutex<Connection>]>,
         next: AtomicUsize,
         writer: Writer,
     },
@@ -89,7 +89,9 @@ impl Sqlite {
         let access = match options.threads {
             Threads::Caller => Access::Caller(Mutex::new(writer)),
             Threads::Background => Access::Background {
-                readers: [Mutex::new(place.reader()?), Mutex::new(place.reader()?)],
+                readers: (0..READERS)
+                    .map(|_| place.reader().map(Mutex::new))
+                    .collect::<Result<_, _>>()?,
                 next: AtomicUsize::new(0),
                 writer: Writer::spawn(writer, Arc::clone(&transactions))?,
             },
@@ -176,7 +178,9 @@ impl Database {
             Access::Background { readers, next, .. } => readers
                 .iter()
                 .find_map(|reader| reader.try_lock().ok())
-                .unwrap_or_else(|| lock(&readers[next.fetch_add(1, Ordering::Relaxed) % READERS])),
+                .unwrap_or_else(|| {
+                    lock(&readers[next.fetch_add(1, Ordering::Relaxed) % readers.len()])
+                }),
         }
     }
 }

@@ -1,4 +1,5 @@
 //! The configuration: what is taken, what is refused, and in which words.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -32,8 +33,8 @@ impl Site {
              organization_id = \"7001234\"\n\
              application_id = \"HID-EXAMPLE-ADAPTER\"\n\
              client_id = \"7001234-OSRV900001\"\n\
-             client_secret_file = {:?}\n",
-            self.secret()
+             client_secret_file = \"{}\"\n",
+            self.secret().display()
         )
     }
 
@@ -109,14 +110,15 @@ fn the_example_is_good() {
 fn every_key_that_the_defaults_only_mention_is_taken_as_written() {
     let site = Site::new();
     let secret = "/run/credentials/origo-adapter.service/origo-secret";
-    let text: String = include_str!("../../config/default.toml")
+    let lines: Vec<_> = include_str!("../../config/default.toml")
         .lines()
         .map(|line| match line.strip_prefix('#') {
             Some(key) if key.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()) => key,
             _ => line,
         })
-        .map(|line| format!("{line}\n"))
-        .collect::<String>()
+        .collect();
+    let text = lines
+        .join("\n")
         .replace(secret, site.secret().to_str().unwrap());
     let config = site.load(&text, &[]).unwrap();
     assert_eq!(config.credential_managers.len(), 1);
@@ -125,6 +127,7 @@ fn every_key_that_the_defaults_only_mention_is_taken_as_written() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_is_wrong_is_said_in_one_line_each() {
     let site = Site::new();
     let manager = site.manager();
@@ -392,7 +395,7 @@ fn the_environment_goes_over_the_file_and_the_file_over_the_defaults() {
         .unwrap();
     let hq = &config.credential_managers["hq"];
     assert_eq!(hq.polling.interval, Duration::from_secs(9));
-    assert_eq!(hq.polling.overlap, Duration::from_secs(180));
+    assert_eq!(hq.polling.overlap, Duration::from_mins(3));
     assert!((hq.polling.sweep_share - 0.2).abs() < f64::EPSILON);
     assert!(hq.polling.events);
     assert_eq!(hq.windows.events.requests, 120);

@@ -1,6 +1,30 @@
-//! One test binary; its files are the layers.
+//! One test binary; its files are the layers of tests, from the cheapest to the dearest.
+
+#[cfg(test)]
 mod api;
+#[cfg(test)]
 mod cli;
+#[cfg(test)]
 mod config;
+#[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod origo_client;
+mod origo_feed;
+mod origo_http;
+mod origo_simulator;
+mod origo_stub;
+mod origo_token;
+mod simulator_endpoints;
+#[cfg(test)]
+mod simulator_faults;
+#[cfg(test)]
+mod simulator_http;
+#[cfg(test)]
+mod simulator_rules;
+#[cfg(test)]
+mod simulator_support;
+#[cfg(test)]
+mod store_contract;
+#[cfg(test)]
 mod telemetry;

@@ -63,7 +63,7 @@ pub(super) fn json(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::Database(Box::new(error)))
 }
 
-/// A count or number as SQLite holds it.
+/// A number as a column holds it.
 pub(super) fn signed(number: u64) -> Result<i64, Error> {
     i64::try_from(number).map_err(|error| Error::Database(Box::new(error)))
 }

@@ -39,10 +39,12 @@ impl Write {
 /// disk. Should the transaction fail, all of them have.
 pub(super) fn carry_out(conn: &Connection, writes: &[Write]) -> Vec<Result<(), Error>> {
     try_carry_out(conn, writes).unwrap_or_else(|error| {
-        let source: Arc<dyn std::error::Error + Send + Sync> = match error {
-            Error::Database(source) => Arc::from(source),
-            error => Arc::new(error),
-        };
+        let source: Arc<dyn std::error::Error + Send + Sync> =
+            if let Error::Database(source) = error {
+                Arc::from(source)
+            } else {
+                Arc::new(error)
+            };
         let failure = || Err(Error::Database(Box::new(Arc::clone(&source))));
         writes.iter().map(|_| failure()).collect()
     })
@@ -133,5 +135,71 @@ fn run(conn: &Connection, waiting: &Receiver<Job>, transactions: &AtomicU64) {
             // Whoever no longer listens is not told.
             answer.send(result).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Window;
+    use crate::store::sqlite::open;
+
+    fn slot(token: u128, key: &str) -> Write {
+        Write::TakeSlot {
+            slot: Slot {
+                token: Uuid::from_u128(token),
+                windows: vec![Window {
+                    key: key.to_owned(),
+                    limit: 1,
+                }],
+                frees_at: Timestamp(9),
+            },
+            now: Timestamp(0),
+        }
+    }
+
+    fn slots(conn: &Connection) -> i64 {
+        let sql = "SELECT count(*) FROM slots";
+        conn.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn what_is_refused_is_undone_alone() {
+        let conn = open::in_memory().unwrap();
+        let results = carry_out(&conn, &[slot(1, "a"), slot(2, "a"), slot(3, "b")]);
+        let accepted: Vec<_> = results.iter().map(Result::is_ok).collect();
+        assert_eq!(accepted, [true, false, true]);
+        assert_eq!(slots(&conn), 2);
+    }
+
+    #[test]
+    fn a_failed_commit_fails_all() {
+        let conn = open::in_memory().unwrap();
+        conn.commit_hook(Some(|| true)).unwrap();
+        let results = carry_out(&conn, &[slot(1, "a"), slot(2, "a"), slot(3, "b")]);
+        assert_eq!(results.len(), 3);
+        for result in results {
+            assert!(matches!(result, Err(Error::Database(_))), "{result:?}");
+        }
+        conn.commit_hook(None::<fn() -> bool>).unwrap();
+        assert_eq!(slots(&conn), 0);
+        assert!(carry_out(&conn, &[slot(4, "a")])[0].is_ok(), "it goes on");
+    }
+
+    #[test]
+    fn a_full_disk_loses_nothing_that_was_acknowledged() {
+        let conn = open::in_memory().unwrap();
+        assert!(carry_out(&conn, &[slot(1, "a")])[0].is_ok());
+        let pages: i64 = conn
+            .query_row("PRAGMA page_count", [], |row| row.get(0))
+            .unwrap();
+        conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+            .unwrap();
+        let large = "b".repeat(100_000);
+        let results = carry_out(&conn, &[slot(2, "c"), slot(3, &large), slot(4, "d")]);
+        assert!(matches!(results[1], Err(Error::Database(_))));
+        let accepted = results.iter().filter(|result| result.is_ok()).count();
+        assert_eq!(slots(&conn), 1 + i64::try_from(accepted).unwrap());
+        assert!(carry_out(&conn, &[slot(5, "e")])[0].is_ok(), "it goes on");
     }
 }

@@ -1,6 +1,6 @@
 //! The verbs that only read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
@@ -27,10 +27,14 @@ const NEXT_DUE: &str = "\
     WHERE e.manager IS ?1 AND e.class = ?2 AND i.claim_token IS NULL
     ORDER BY e.not_before LIMIT 1";
 const FIND: &str = "SELECT identity FROM entities WHERE kind = ?1 AND id = ?2";
+// What it is joined to is large: first the page, then its identities.
 const LIST: &str = "\
     SELECT i.id, i.revision, i.state, i.claim_token, i.lease_until,
         e.kind, e.id, e.created_at, e.acs_system, e.acs_user, e.parent
-    FROM entities AS e JOIN identities AS i ON i.id = e.identity WHERE e.kind IN (";
+    FROM (";
+const LISTED: &str = "\
+    ) AS e JOIN identities AS i ON i.id = e.identity
+    ORDER BY e.created_at DESC, e.id DESC, e.kind";
 const ABANDONED: &str = "\
     SELECT id FROM identities
     WHERE claim_token IS NOT NULL AND (claim_opening <> ?1 OR lease_until <= ?2) ORDER BY id";
@@ -101,6 +105,9 @@ pub(super) fn find(conn: &Connection, kind: Kind, id: &str) -> Result<Option<Ide
 }
 
 pub(super) fn list(conn: &Connection, query: &ListQuery) -> Result<Vec<(Row, Loaded)>, Error> {
+    if query.kinds.is_empty() {
+        return Ok(Vec::new());
+    }
     let (sql, values) = list_sql(query)?;
     let mut identities: BTreeMap<IdentityId, Loaded> = BTreeMap::new();
     let mut page = Vec::new();
@@ -225,55 +232,151 @@ fn loaded(cells: &Cells<'_, IdentityId>, id: IdentityId) -> Result<Loaded, Error
     })
 }
 
-/// Only the filters that are set, so that each set has its own plan.
+/// Only the filters that are set, so that each set has its own plan; and each kind by itself, because
+/// the index has the newest of one kind together.
 fn list_sql(query: &ListQuery) -> Result<(String, Vec<Value>), Error> {
-    let mut sql = LIST.to_owned();
     let mut values = Vec::new();
-    let mut comma = "";
-    for kind in &query.kinds {
-        sql.push_str(comma);
-        sql.push('?');
-        comma = ", ";
-        values.push(Value::from(kind.name().to_owned()));
-    }
-    sql.push(')');
-    let mut only = |condition: &str, with: Vec<Value>| {
-        sql.push_str(" AND ");
-        sql.push_str(condition);
-        values.extend(with);
+    let mut bind = |value: Value| {
+        values.push(value);
+        format!("?{}", values.len())
     };
+    let mut conditions = Vec::new();
+    let mut order = "created_at DESC, id DESC";
     if let Some(ids) = &query.ids {
-        only(
-            "e.id IN (SELECT value FROM json_each(?))",
-            vec![Value::from(json(ids)?)],
-        );
+        let ids = bind(json(ids)?.into());
+        conditions.push(format!("id IN (SELECT value FROM json_each({ids}))"));
+        // The plus keeps the planner from walking through the whole kind in order of age.
+        order = "+created_at DESC, id DESC";
     }
     if let Some(id) = query.identity {
-        only(
-            "e.identity = ?",
-            vec![Value::from(id.0.as_bytes().to_vec())],
-        );
+        let id = bind(id.0.as_bytes().to_vec().into());
+        conditions.push(format!("identity = {id}"));
     }
     let texts = [
-        ("e.acs_system = ?", &query.acs_system),
-        ("e.acs_user = ?", &query.acs_user),
-        ("e.parent = ?", &query.parent),
+        ("acs_system", &query.acs_system),
+        ("acs_user", &query.acs_user),
+        ("parent", &query.parent),
     ];
-    for (condition, text) in texts {
+    for (column, text) in texts {
         if let Some(text) = text {
-            only(condition, vec![Value::from(text.clone())]);
+            let text = bind(text.clone().into());
+            conditions.push(format!("{column} = {text}"));
         }
     }
     if let Some(before) = query.created_before {
-        only("e.created_at < ?", vec![Value::from(before.0)]);
+        let before = bind(before.0.into());
+        conditions.push(format!("created_at < {before}"));
     }
     if let Some((created_at, id)) = &query.after {
-        only(
-            "(e.created_at, e.id) < (?, ?)",
-            vec![Value::from(created_at.0), Value::from(id.clone())],
-        );
+        let (created_at, id) = (bind(created_at.0.into()), bind(id.clone().into()));
+        conditions.push(format!("(created_at, id) < ({created_at}, {id})"));
     }
-    sql.push_str(" ORDER BY e.created_at DESC, e.id DESC, e.kind LIMIT ?");
-    values.push(Value::from(i64::from(query.limit)));
-    Ok((sql, values))
+    let limit = bind(i64::from(query.limit).into());
+    let pages: Vec<_> = query
+        .kinds
+        .iter()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .map(|kind| {
+            let mut conditions = conditions.clone();
+            conditions.push(format!("kind = {}", bind(kind.name().to_owned().into())));
+            let conditions = conditions.join(" AND ");
+            format!(
+                "SELECT * FROM (SELECT * FROM entities WHERE {conditions} ORDER BY {order} LIMIT {limit})"
+            )
+        })
+        .collect();
+    let pages = pages.join(" UNION ALL ");
+    Ok((format!("{LIST}{pages}{LISTED} LIMIT {limit}"), values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::open;
+
+    fn plan(sql: &str, values: Vec<Value>) -> String {
+        let conn = open::in_memory().unwrap();
+        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let lines = statement
+            .query_map(params_from_iter(values), |row| row.get::<_, String>(3))
+            .unwrap();
+        lines.map(|line| line.unwrap() + "\n").collect()
+    }
+
+    #[test]
+    fn no_list_walks_through_a_whole_kind() {
+        let some = || Some("x".to_owned());
+        let any = ListQuery {
+            limit: 9,
+            ..ListQuery::default()
+        };
+        let identity = Some(IdentityId(Uuid::nil()));
+        let after = Some((Timestamp(5), "x".to_owned()));
+        let cases = [
+            ("entities_newest (kind=?)", any.clone()),
+            (
+                "entities_newest (kind=? AND (created_at,id)<",
+                ListQuery {
+                    after,
+                    ..any.clone()
+                },
+            ),
+            (
+                "PRIMARY KEY (kind=? AND id=?)",
+                ListQuery {
+                    ids: Some(Vec::new()),
+                    ..any.clone()
+                },
+            ),
+            (
+                "entities_of_identity (",
+                ListQuery {
+                    identity,
+                    ..any.clone()
+                },
+            ),
+            (
+                "entities_of_system (",
+                ListQuery {
+                    acs_system: some(),
+                    ..any.clone()
+                },
+            ),
+            (
+                "entities_of_acs_user (",
+                ListQuery {
+                    acs_user: some(),
+                    ..any.clone()
+                },
+            ),
+            (
+                "entities_of_parent (",
+                ListQuery {
+                    parent: some(),
+                    ..any.clone()
+                },
+            ),
+        ];
+        for (expected, query) in cases {
+            for kinds in [vec![Kind::Parent], vec![Kind::Parent, Kind::Child]] {
+                let count = kinds.len();
+                let (sql, values) = list_sql(&ListQuery {
+                    kinds,
+                    ..query.clone()
+                })
+                .unwrap();
+                let plan = plan(&sql, values);
+                assert_eq!(plan.matches(expected).count(), count, "{plan}");
+                assert!(!plan.contains("SCAN entities"), "{plan}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_queue_is_read_in_order() {
+        let plan = plan(DUE, vec![Value::Null; 4]);
+        assert!(plan.contains("effects_due (manager=? AND class=? AND not_before<?)"));
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
 }

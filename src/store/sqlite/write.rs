@@ -63,7 +63,7 @@ pub(super) fn commit(conn: &Connection, commit: &Commit, opening: i64) -> Result
     }
     let held = change_claim(conn, commit, held, opening)?;
     match &commit.identity {
-        Some(identity) => put(conn, commit, identity, held)?,
+        Some(identity) => put(conn, commit, identity, held.as_ref())?,
         None => {
             conn.prepare_cached(REMOVE)?.execute(params![commit.id.0])?;
         }
@@ -134,16 +134,16 @@ fn put(
     conn: &Connection,
     commit: &Commit,
     identity: &Identity,
-    held: Option<Held>,
+    held: Option<&Held>,
 ) -> Result<(), Error> {
     debug_assert_eq!(identity.id, commit.id, "the commit is about this identity");
     conn.prepare_cached(PUT)?.execute(params![
         commit.id.0,
         signed(commit.expected + 1)?,
         json(identity)?,
-        held.as_ref().map(|held| held.token),
-        held.as_ref().map(|held| held.opening),
-        held.as_ref().map(|held| held.lease_until),
+        held.map(|held| held.token),
+        held.map(|held| held.opening),
+        held.map(|held| held.lease_until),
     ])?;
     if let Some(owed) = &commit.owed {
         replace_owed(conn, commit.id, owed)?;

@@ -114,6 +114,8 @@ async fn validation_errors_are_a_tree() {
     );
 }
 
+// One row a line.
+#[rustfmt::skip]
 #[tokio::test]
 async fn what_a_handler_refuses() {
     let world = World::new();
@@ -147,290 +149,53 @@ async fn what_a_handler_refuses() {
     let launched = "/user_identities/enrollment_automations/launch";
     let issued = "/acs/credentials/create";
     for (path, body, status, kind) in [
-        (
-            created,
-            json!({"user_identity_key": "ada"}),
-            409,
-            "user_identity_key_conflict",
-        ),
-        (
-            created,
-            json!({"email_address": "ADA@example.com"}),
-            409,
-            "user_identity_email_or_phone_conflict",
-        ),
-        (
-            created,
-            json!({"email_address": "ada"}),
-            400,
-            "invalid_input",
-        ),
-        (
-            created,
-            json!({"email_address": "a@@b.c"}),
-            400,
-            "invalid_input",
-        ),
-        (
-            created,
-            json!({"phone_number": "555 1234"}),
-            400,
-            "invalid_input",
-        ),
-        (
-            created,
-            json!({"user_identity_key": " "}),
-            400,
-            "invalid_input",
-        ),
-        (
-            created,
-            json!({"acs_system_ids": [NOBODY]}),
-            404,
-            "acs_system_not_found",
-        ),
-        (
-            created,
-            json!({"email_address": "eve@example.com", "acs_system_ids": [DOORS]}),
-            400,
-            "acs_user_not_linked",
-        ),
+        (created, json!({"user_identity_key": "ada"}), 409, "user_identity_key_conflict"),
+        (created, json!({"email_address": "ADA@example.com"}), 409, "user_identity_email_or_phone_conflict"),
+        (created, json!({"email_address": "ada"}), 400, "invalid_input"),
+        (created, json!({"email_address": "a@@b.c"}), 400, "invalid_input"),
+        (created, json!({"phone_number": "555 1234"}), 400, "invalid_input"),
+        (created, json!({"user_identity_key": " "}), 400, "invalid_input"),
+        (created, json!({"acs_system_ids": [NOBODY]}), 404, "acs_system_not_found"),
+        (created, json!({"email_address": "eve@example.com", "acs_system_ids": [DOORS]}), 400, "acs_user_not_linked"),
         ("/user_identities/get", json!({}), 400, "invalid_input"),
-        (
-            "/user_identities/get",
-            json!({"user_identity_id": ada, "user_identity_key": "ada"}),
-            400,
-            "invalid_input",
-        ),
-        (
-            "/user_identities/get",
-            json!({"user_identity_id": NOBODY}),
-            404,
-            "user_identity_not_found",
-        ),
-        (
-            launched,
-            launch(NOBODY, json!({})),
-            404,
-            "acs_system_not_found",
-        ),
-        (
-            launched,
-            launch(DOORS, json!({})),
-            400,
-            "acs_system_not_credential_manager",
-        ),
-        (
-            launched,
-            launch(HQ, json!({"acs_credential_pool_id": NOBODY})),
-            404,
-            "acs_credential_pool_not_found",
-        ),
-        (
-            launched,
-            launch(HQ, json!({"user_identity_id": NOBODY})),
-            404,
-            "user_identity_not_found",
-        ),
-        (
-            launched,
-            launch(
-                HQ,
-                json!({"credential_manager_acs_user_id": user, "create_credential_manager_user": true}),
-            ),
-            400,
-            "invalid_input",
-        ),
-        (
-            launched,
-            launch(HQ, json!({"credential_manager_acs_user_id": user})),
-            400,
-            "invalid_input",
-        ),
-        (
-            launched,
-            launch(HQ, json!({"credential_manager_acs_user_id": NOBODY})),
-            404,
-            "acs_user_not_found",
-        ),
-        (
-            "/enrollment_automations/get",
-            json!({"enrollment_automation_id": NOBODY}),
-            404,
-            "enrollment_automation_not_found",
-        ),
-        (
-            "/enrollment_automations/list",
-            json!({"user_identity_id": NOBODY}),
-            404,
-            "user_identity_not_found",
-        ),
-        (
-            "/enrollment_automations/delete",
-            json!({"enrollment_automation_id": NOBODY}),
-            404,
-            "enrollment_automation_not_found",
-        ),
-        (
-            "/enrollment_automations/invitations/resend",
-            json!({"enrollment_automation_id": NOBODY}),
-            404,
-            "enrollment_automation_not_found",
-        ),
-        (
-            "/acs/users/create",
-            json!({"acs_system_id": DOORS}),
-            400,
-            "invalid_input",
-        ),
-        (
-            "/acs/users/create",
-            json!({"acs_system_id": DOORS, "full_name": "A", "user_identity_id": ada}),
-            409,
-            "acs_user_already_exists",
-        ),
-        (
-            "/acs/users/create",
-            json!({"acs_system_id": DOORS, "full_name": "A", "user_identity_id": bob, "email": "eve@example.com"}),
-            400,
-            "acs_user_not_linked",
-        ),
-        (
-            "/acs/users/create",
-            json!({"acs_system_id": DOORS, "full_name": "A", "access_schedule": {}}),
-            400,
-            "invalid_input",
-        ),
-        (
-            "/acs/users/get",
-            json!({"acs_system_id": DOORS}),
-            400,
-            "invalid_input",
-        ),
-        (
-            "/acs/users/get",
-            json!({"acs_system_id": LAB, "user_identity_id": bob}),
-            404,
-            "acs_user_not_found",
-        ),
-        (
-            "/acs/systems/get",
-            json!({"acs_system_id": NOBODY}),
-            404,
-            "acs_system_not_found",
-        ),
-        (
-            issued,
-            credential(json!({"access_method": "card"})),
-            400,
-            "invalid_input",
-        ),
-        (
-            issued,
-            credential(json!({"access_method": "magic"})),
-            400,
-            "invalid_input",
-        ),
-        (
-            issued,
-            credential(json!({"is_multi_phone_sync_credential": null})),
-            400,
-            "invalid_input",
-        ),
-        (
-            issued,
-            credential(json!({"acs_user_id": null})),
-            400,
-            "invalid_input",
-        ),
-        (
-            issued,
-            credential(json!({"acs_system_id": DOORS})),
-            400,
-            "invalid_input",
-        ),
-        (
-            issued,
-            credential(json!({"acs_user_id": NOBODY})),
-            404,
-            "acs_user_not_found",
-        ),
-        (
-            issued,
-            credential(json!({"facility_code": "11"})),
-            400,
-            "card_profile_not_found",
-        ),
-        (
-            issued,
-            credential(json!({"facility_code": null})),
-            400,
-            "card_profile_ambiguous",
-        ),
-        (
-            issued,
-            credential(json!({"ends_at": "2024-01-01T00:00:00Z"})),
-            400,
-            "invalid_input",
-        ),
-        (
-            issued,
-            credential(
-                json!({"starts_at": "2025-01-02T00:00:00Z", "ends_at": "2025-01-01T00:00:00Z"}),
-            ),
-            400,
-            "invalid_input",
-        ),
-        (
-            issued,
-            credential(json!({"credential_manager_acs_system_id": DOORS})),
-            400,
-            "acs_system_not_credential_manager",
-        ),
-        (
-            issued,
-            credential(json!({"credential_manager_acs_system_id": NOBODY})),
-            404,
-            "acs_system_not_found",
-        ),
-        (
-            issued,
-            credential(json!({"acs_user_id": lab_user, "credential_manager_acs_system_id": HQ})),
-            400,
-            "invalid_input",
-        ),
-        (
-            issued,
-            credential(
-                json!({"acs_user_id": lab_user, "card_format": null, "facility_code": null}),
-            ),
-            400,
-            "part_number_unknown",
-        ),
-        (
-            "/acs/credentials/get",
-            json!({"acs_credential_id": NOBODY}),
-            404,
-            "acs_credential_not_found",
-        ),
-        (
-            "/acs/credentials/delete",
-            json!({"acs_credential_id": NOBODY}),
-            404,
-            "acs_credential_not_found",
-        ),
-        (
-            "/phones/get",
-            json!({"device_id": NOBODY}),
-            404,
-            "device_not_found",
-        ),
-        (
-            "/phones/get",
-            json!({"device_id": "{6737e186-8d54-48ce-a7da-a0be4d252172}"}),
-            400,
-            "invalid_input",
-        ),
+        ("/user_identities/get", json!({"user_identity_id": ada, "user_identity_key": "ada"}), 400, "invalid_input"),
+        ("/user_identities/get", json!({"user_identity_id": NOBODY}), 404, "user_identity_not_found"),
+        (launched, launch(NOBODY, json!({})), 404, "acs_system_not_found"),
+        (launched, launch(DOORS, json!({})), 400, "acs_system_not_credential_manager"),
+        (launched, launch(HQ, json!({"acs_credential_pool_id": NOBODY})), 404, "acs_credential_pool_not_found"),
+        (launched, launch(HQ, json!({"user_identity_id": NOBODY})), 404, "user_identity_not_found"),
+        (launched, launch(HQ, json!({"credential_manager_acs_user_id": user, "create_credential_manager_user": true})), 400, "invalid_input"),
+        (launched, launch(HQ, json!({"credential_manager_acs_user_id": user})), 400, "invalid_input"),
+        (launched, launch(HQ, json!({"credential_manager_acs_user_id": NOBODY})), 404, "acs_user_not_found"),
+        ("/enrollment_automations/get", json!({"enrollment_automation_id": NOBODY}), 404, "enrollment_automation_not_found"),
+        ("/enrollment_automations/list", json!({"user_identity_id": NOBODY}), 404, "user_identity_not_found"),
+        ("/enrollment_automations/delete", json!({"enrollment_automation_id": NOBODY}), 404, "enrollment_automation_not_found"),
+        ("/enrollment_automations/invitations/resend", json!({"enrollment_automation_id": NOBODY}), 404, "enrollment_automation_not_found"),
+        ("/acs/users/create", json!({"acs_system_id": DOORS}), 400, "invalid_input"),
+        ("/acs/users/create", json!({"acs_system_id": DOORS, "full_name": "A", "user_identity_id": ada}), 409, "acs_user_already_exists"),
+        ("/acs/users/create", json!({"acs_system_id": DOORS, "full_name": "A", "user_identity_id": bob, "email": "eve@example.com"}), 400, "acs_user_not_linked"),
+        ("/acs/users/create", json!({"acs_system_id": DOORS, "full_name": "A", "access_schedule": {}}), 400, "invalid_input"),
+        ("/acs/users/get", json!({"acs_system_id": DOORS}), 400, "invalid_input"),
+        ("/acs/users/get", json!({"acs_system_id": LAB, "user_identity_id": bob}), 404, "acs_user_not_found"),
+        ("/acs/systems/get", json!({"acs_system_id": NOBODY}), 404, "acs_system_not_found"),
+        (issued, credential(json!({"access_method": "card"})), 400, "invalid_input"),
+        (issued, credential(json!({"access_method": "magic"})), 400, "invalid_input"),
+        (issued, credential(json!({"is_multi_phone_sync_credential": null})), 400, "invalid_input"),
+        (issued, credential(json!({"acs_user_id": null})), 400, "invalid_input"),
+        (issued, credential(json!({"acs_system_id": DOORS})), 400, "invalid_input"),
+        (issued, credential(json!({"acs_user_id": NOBODY})), 404, "acs_user_not_found"),
+        (issued, credential(json!({"facility_code": "11"})), 400, "card_profile_not_found"),
+        (issued, credential(json!({"facility_code": null})), 400, "card_profile_ambiguous"),
+        (issued, credential(json!({"ends_at": "2024-01-01T00:00:00Z"})), 400, "invalid_input"),
+        (issued, credential(json!({"starts_at": "2025-01-02T00:00:00Z", "ends_at": "2025-01-01T00:00:00Z"})), 400, "invalid_input"),
+        (issued, credential(json!({"credential_manager_acs_system_id": DOORS})), 400, "acs_system_not_credential_manager"),
+        (issued, credential(json!({"credential_manager_acs_system_id": NOBODY})), 404, "acs_system_not_found"),
+        (issued, credential(json!({"acs_user_id": lab_user, "credential_manager_acs_system_id": HQ})), 400, "invalid_input"),
+        (issued, credential(json!({"acs_user_id": lab_user, "card_format": null, "facility_code": null})), 400, "part_number_unknown"),
+        ("/acs/credentials/get", json!({"acs_credential_id": NOBODY}), 404, "acs_credential_not_found"),
+        ("/acs/credentials/delete", json!({"acs_credential_id": NOBODY}), 404, "acs_credential_not_found"),
+        ("/phones/get", json!({"device_id": NOBODY}), 404, "device_not_found"),
+        ("/phones/get", json!({"device_id": "{6737e186-8d54-48ce-a7da-a0be4d252172}"}), 400, "invalid_input"),
     ] {
         let answer = world.post(path, body.clone()).await;
         assert_eq!(
@@ -461,5 +226,28 @@ async fn probes_need_no_key() {
         .store(false, std::sync::atomic::Ordering::SeqCst);
     let answer = world.call_as("", "GET", "/readyz", "", "").await;
     assert_eq!(answer.error(), (503, "service_unavailable".into()));
+    assert_eq!(world.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn without_a_store_everything_is_unavailable() {
+    let world = World::over(std::sync::Arc::new(super::broken::Broken));
+    for (path, body) in [
+        ("/user_identities/create", json!({})),
+        ("/user_identities/get", json!({"user_identity_key": "ada"})),
+        ("/acs/credentials/list", json!({})),
+        ("/phones/get", json!({"device_id": NOBODY})),
+    ] {
+        let answer = world.post(path, body).await;
+        assert_eq!(
+            answer.error(),
+            (503, "service_unavailable".into()),
+            "{path}"
+        );
+        assert!(!answer.text.contains("disk"), "{}", answer.text);
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    let ready = world.get("/readyz").await;
+    assert_eq!(ready.error(), (503, "service_unavailable".into()));
     assert_eq!(world.get("/healthz").await.status, 200);
 }

@@ -196,7 +196,7 @@ async fn the_same_launch_again_changes_nothing() {
         .await
         .unwrap()
         .len();
-    world.advance(Duration::from_secs(60));
+    world.advance(Duration::from_mins(1));
     let second = world.ok(path, body).await;
     assert_eq!(
         first["enrollment_automation_id"],
@@ -306,7 +306,7 @@ async fn the_same_credential_again_is_the_same_for_a_day() {
         body
     };
     let first = world.ok(path, body.clone()).await;
-    world.advance(Duration::from_secs(23 * 3600));
+    world.advance(Duration::from_hours(23));
     assert_eq!(
         world.ok(path, body.clone()).await["acs_credential_id"],
         first["acs_credential_id"]
@@ -332,7 +332,7 @@ async fn the_same_credential_again_is_the_same_for_a_day() {
     }
     let other_card = world.ok(path, with("facility_code", json!(10))).await;
     assert_eq!(other_card["facility_code"], "10");
-    world.advance(Duration::from_secs(2 * 3600));
+    world.advance(Duration::from_hours(2));
     let third = world.ok(path, body).await;
     assert_ne!(third["acs_credential_id"], first["acs_credential_id"]);
 }

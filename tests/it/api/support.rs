@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
-use origo_adapter::api::{Api, Settings, router};
+use origo_adapter::api::{Api, router};
 use origo_adapter::clock::Clock;
 use origo_adapter::config;
 use origo_adapter::core::effect::Lane;
@@ -18,6 +18,7 @@ use origo_adapter::core::ids::*;
 use origo_adapter::core::observation::*;
 use origo_adapter::core::policy::{ManagerPolicy, Policy};
 use origo_adapter::engine::Engine;
+use origo_adapter::store::Store;
 use origo_adapter::store::sqlite::Sqlite;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -88,6 +89,10 @@ impl Answer {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::over(Arc::new(Sqlite::in_memory().unwrap()))
+    }
+
+    pub(crate) fn over(store: Arc<dyn Store>) -> Self {
         let site = tempfile::TempDir::new().unwrap();
         let secret = site.path().join("secret");
         fs::write(&secret, "a secret").unwrap();
@@ -149,18 +154,17 @@ hash = "{}"
             max_renewals: 3,
             adopt_by_email: false,
             events: true,
-            overlap: Duration::from_secs(120),
+            overlap: Duration::from_mins(2),
         };
         let policy = Policy {
             retry_schedule: vec![Duration::from_secs(5)],
             settle_delay: Duration::from_secs(30),
-            late_effect_bound: Duration::from_secs(120),
-            give_up_after: Duration::from_secs(86400),
+            late_effect_bound: Duration::from_mins(2),
+            give_up_after: Duration::from_hours(24),
             managers: [HQ, LAB]
                 .map(|id| (AcsSystemId(id), manager.clone()))
                 .into(),
         };
-        let store = Arc::new(Sqlite::in_memory().unwrap());
         let engine = Arc::new(Engine::new(
             store,
             Arc::<StoppedClock>::clone(&clock),
@@ -169,7 +173,7 @@ hash = "{}"
         let turning = Arc::new(AtomicBool::new(true));
         let probe = Arc::clone(&turning);
         let probe = Arc::new(move || probe.load(Ordering::SeqCst));
-        let api = Api::new(Arc::clone(&engine), Settings::of(&config), probe);
+        let api = Api::new(Arc::clone(&engine), &config, probe);
         let router = router(Arc::new(api));
         Self {
             engine,

@@ -41,11 +41,12 @@ CREATE TABLE entities (
     parent     TEXT,
     PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
+-- Each ends in the order of lists: a page is read off the index, whatever the filter.
 CREATE INDEX entities_newest ON entities (kind, created_at DESC, id DESC);
-CREATE INDEX entities_of_identity ON entities (identity, kind);
+CREATE INDEX entities_of_identity ON entities (identity, kind, created_at DESC, id DESC);
 CREATE INDEX entities_of_system ON entities (acs_system, kind, created_at DESC, id DESC) WHERE acs_system IS NOT NULL;
-CREATE INDEX entities_of_acs_user ON entities (acs_user, kind) WHERE acs_user IS NOT NULL;
-CREATE INDEX entities_of_parent ON entities (parent, kind) WHERE parent IS NOT NULL;
+CREATE INDEX entities_of_acs_user ON entities (acs_user, kind, created_at DESC, id DESC) WHERE acs_user IS NOT NULL;
+CREATE INDEX entities_of_parent ON entities (parent, kind, created_at DESC, id DESC) WHERE parent IS NOT NULL;
 
 -- One row a place in a window.
 CREATE TABLE slots (

@@ -1,0 +1,234 @@
+//! Whether a service of HID may be called now: open, or paused and probed by one call at a time.
+//!
+//! Imports core and origo. A service's refusals pause the service, never an object's own schedule
+//! (contract.md G2).
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::core::Timestamp;
+use crate::origo::Trouble;
+
+/// Pauses between probes (contract.md G2: every 5–60 s); the last repeats.
+const PAUSES: [Duration; 5] = [
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(20),
+    Duration::from_secs(40),
+    Duration::from_secs(60),
+];
+/// One refusal may be one call's bad luck; so many in a row are the service's.
+const REFUSALS: u32 = 2;
+
+/// A circuit breaker for one service.
+#[derive(Debug, Default)]
+pub struct Gate(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    refusals: u32,
+    pauses: u32,
+    /// The next probe; `None`: open.
+    closed_until: Option<Timestamp>,
+    condition: Condition,
+}
+
+/// HID's condition, as status and logs call it (contract.md section 6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Answers.
+    #[default]
+    Ok,
+    /// Says that a window is used up.
+    Throttled,
+    /// Refuses our credentials.
+    Refused,
+    /// Does not answer, or not usably.
+    Unreachable,
+}
+
+impl Condition {
+    /// Stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Throttled => "throttled",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// What a refusal did to the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was closed already, or stays open.
+    Unchanged,
+    /// It closed now.
+    Paused(Condition),
+}
+
+impl Gate {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None`: go. Else not before that time. Going through a paused gate is a probe: until its
+    /// outcome is told, or `probe_bound` has passed, nobody else goes.
+    pub fn pass(&self, now: Timestamp, probe_bound: Duration) -> Option<Timestamp> {
+        let mut state = self.state();
+        match state.closed_until {
+            None => None,
+            Some(until) if until > now => Some(until),
+            Some(_) => {
+                state.closed_until = Some(now.plus(probe_bound));
+                None
+            }
+        }
+    }
+
+    /// When the gate may be passed next; `None`: now. Asks without going.
+    pub fn closed_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.state().closed_until.filter(|until| *until > now)
+    }
+
+    /// A call through the gate had an answer. `true` where that opened it.
+    pub fn succeeded(&self) -> bool {
+        let mut state = self.state();
+        let was_closed = state.closed_until.is_some();
+        *state = State::default();
+        was_closed
+    }
+
+    /// The probe that passed was not sent after all: the next may go at once.
+    pub fn unused(&self, now: Timestamp) {
+        let mut state = self.state();
+        if state.closed_until.is_some() {
+            state.closed_until = Some(now);
+        }
+    }
+
+    /// A call through the gate was refused by the service.
+    pub fn refused(
+        &self,
+        trouble: Trouble,
+        retry_after: Option<Duration>,
+        now: Timestamp,
+    ) -> Verdict {
+        let condition = match trouble {
+            Trouble::LeaseOver => return Verdict::Unchanged,
+            Trouble::Window => Condition::Throttled,
+            Trouble::Unauthorized | Trouble::Credentials => Condition::Refused,
+            Trouble::Unreachable | Trouble::TimedOut | Trouble::ServerError => {
+                Condition::Unreachable
+            }
+        };
+        let mut state = self.state();
+        state.refusals += 1;
+        let was_closed = state.closed_until.is_some();
+        // A refused login and a full window concern every call; anything else may be one call's own.
+        if !was_closed && condition == Condition::Unreachable && state.refusals < REFUSALS {
+            return Verdict::Unchanged;
+        }
+        let index = usize::try_from(state.pauses).unwrap_or(usize::MAX);
+        let pause = PAUSES
+            .get(index)
+            .copied()
+            .unwrap_or(Duration::from_secs(60));
+        state.pauses = state.pauses.saturating_add(1);
+        let pause = pause.max(
+            retry_after
+                .unwrap_or_default()
+                .min(Duration::from_secs(300)),
+        );
+        state.closed_until = Some(now.plus(pause));
+        let changed = !was_closed || state.condition != condition;
+        state.condition = condition;
+        if changed {
+            Verdict::Paused(condition)
+        } else {
+            Verdict::Unchanged
+        }
+    }
+
+    /// HID's condition as this gate saw it last.
+    pub fn condition(&self) -> Condition {
+        self.state().condition
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUND: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn one_lost_call_pauses_nothing_two_in_a_row_do() {
+        let gate = Gate::default();
+        assert_eq!(
+            gate.refused(Trouble::TimedOut, None, Timestamp(0)),
+            Verdict::Unchanged
+        );
+        assert!(!gate.succeeded());
+        assert_eq!(
+            gate.refused(Trouble::ServerError, None, Timestamp(0)),
+            Verdict::Unchanged
+        );
+        assert_eq!(
+            gate.refused(Trouble::Unreachable, None, Timestamp(0)),
+            Verdict::Paused(Condition::Unreachable)
+        );
+        assert_eq!(gate.pass(Timestamp(4999), BOUND), Some(Timestamp(5000)));
+    }
+
+    #[test]
+    fn a_paused_gate_is_probed_by_one_at_a_time_ever_slower() {
+        let gate = Gate::default();
+        assert_eq!(
+            gate.refused(Trouble::Window, None, Timestamp(0)),
+            Verdict::Paused(Condition::Throttled)
+        );
+        let mut now = 0;
+        for pause in [5, 10, 20, 40, 60, 60, 60] {
+            now += pause * 1000;
+            assert_eq!(
+                gate.pass(Timestamp(now - 1), BOUND),
+                Some(Timestamp(now)),
+                "{pause}"
+            );
+            assert_eq!(gate.pass(Timestamp(now), BOUND), None, "{pause}");
+            assert_eq!(
+                gate.pass(Timestamp(now), BOUND),
+                Some(Timestamp(now + 30_000)),
+                "only one probes"
+            );
+            assert_eq!(
+                gate.refused(Trouble::Window, None, Timestamp(now)),
+                Verdict::Unchanged
+            );
+        }
+        assert!(gate.succeeded());
+        assert_eq!(gate.pass(Timestamp(now), BOUND), None);
+    }
+
+    #[test]
+    fn a_lost_probe_does_not_close_the_gate_for_ever() {
+        let gate = Gate::default();
+        gate.refused(Trouble::Credentials, None, Timestamp(0));
+        assert_eq!(gate.pass(Timestamp(5000), BOUND), None);
+        assert_eq!(gate.pass(Timestamp(35_000), BOUND), None);
+    }
+
+    #[test]
+    fn a_server_that_says_when_is_believed_within_a_window() {
+        let gate = Gate::default();
+        gate.refused(
+            Trouble::Window,
+            Some(Duration::from_secs(3600)),
+            Timestamp(0),
+        );
+        assert_eq!(gate.closed_until(Timestamp(0)), Some(Timestamp(300_000)));
+    }
+}

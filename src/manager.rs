@@ -1,0 +1,216 @@
+//! One credential manager as worker and poller share it: client, windows, gates, and what is expected of the feed.
+//!
+//! Imports core, store, origo and the gate.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::core::Timestamp;
+use crate::core::ids::AcsSystemId;
+use crate::core::window::{WITHDRAWAL_SHARE, places};
+use crate::gate::Gate;
+use crate::origo::Client;
+use crate::store::{Slot, Window};
+
+/// What we create must appear in the feed within this (contract.md G2).
+const ECHO_BOUND: Duration = Duration::from_secs(300);
+/// So many misses in a row make the feed deaf (contract.md G2).
+const MISSES: u32 = 3;
+
+/// One HID organization at run time.
+pub struct Manager {
+    /// Ours.
+    pub id: AcsSystemId,
+    /// As configured; for logs.
+    pub name: String,
+    /// Speaks to HID.
+    pub client: Client,
+    /// How long one request may take.
+    pub request_timeout: Duration,
+    /// A call without an answer may take effect for so long.
+    pub late_effect_bound: Duration,
+    /// Mobile Identities calls.
+    pub mobile_identities: Budget,
+    /// Events calls.
+    pub events: Budget,
+    /// How the feed is read; `None`: it is off.
+    pub polling: Option<Polling>,
+    /// What part of the calls the sweep may use.
+    pub sweep_share: f64,
+    /// Mobile Identities.
+    pub gate: Gate,
+    /// The feed.
+    pub feed_gate: Gate,
+    /// Proof that the feed tells of what happens.
+    pub echo: Echo,
+}
+
+/// How the feed is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Polling {
+    /// Between two polls.
+    pub interval: Duration,
+    /// How far before the cursor each poll reaches.
+    pub overlap: Duration,
+}
+
+/// One service's windows.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// Keys in which each call counts: by organization, by host, or both.
+    pub keys: Vec<String>,
+    /// HID's limit.
+    pub requests: u32,
+    /// The window's length.
+    pub per: Duration,
+    /// What part of it is ours.
+    pub share: f64,
+}
+
+impl Budget {
+    /// A place for a call that starts now; withdrawals may use the reserve.
+    #[must_use]
+    pub fn slot(&self, token: Uuid, withdrawal: bool, frees_at: Timestamp) -> Slot {
+        let share = if withdrawal {
+            WITHDRAWAL_SHARE.max(self.share)
+        } else {
+            self.share
+        };
+        let limit = places(self.requests, share);
+        let windows = self
+            .keys
+            .iter()
+            .map(|key| Window {
+                key: key.clone(),
+                limit,
+            })
+            .collect();
+        Slot {
+            token,
+            windows,
+            frees_at,
+        }
+    }
+}
+
+impl Manager {
+    /// Until when a call that starts now counts if no answer ever comes (contract.md section 8).
+    #[must_use]
+    pub fn unanswered_until(&self, budget: &Budget, now: Timestamp) -> Timestamp {
+        now.plus(self.request_timeout)
+            .plus(self.late_effect_bound)
+            .plus(budget.per)
+    }
+
+    /// Waiting users must be read: there is no feed, or it does not tell.
+    #[must_use]
+    pub fn must_read_waiting(&self) -> bool {
+        self.polling.is_none() || self.echo.is_deaf()
+    }
+}
+
+/// What we created and the feed has yet to tell of.
+#[derive(Debug, Default)]
+pub struct Echo(Mutex<Expected>);
+
+#[derive(Debug, Default)]
+struct Expected {
+    waiting: VecDeque<(String, Timestamp)>,
+    misses: u32,
+    deaf: bool,
+}
+
+/// What became of the feed's hearing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearing {
+    /// As before.
+    Same,
+    /// Three echoes in a row did not come.
+    Deaf,
+    /// It tells again.
+    Heard,
+}
+
+impl Echo {
+    /// `id` was created now: the feed should tell.
+    pub fn expect(&self, id: String, now: Timestamp) {
+        let mut expected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Ten minutes of the whole window; more would prove nothing more.
+        if expected.waiting.len() < 600 {
+            expected.waiting.push_back((id, now.plus(ECHO_BOUND)));
+        }
+    }
+
+    /// A poll that reached up to `now` told of these.
+    pub fn told<'a>(&self, ids: impl Iterator<Item = &'a str>, now: Timestamp) -> Hearing {
+        let mut expected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = expected.deaf;
+        for id in ids {
+            let waiting = expected.waiting.len();
+            expected.waiting.retain(|(known, _)| known != id);
+            if expected.waiting.len() < waiting {
+                expected.misses = 0;
+                expected.deaf = false;
+            }
+        }
+        while expected.waiting.front().is_some_and(|(_, due)| *due <= now) {
+            expected.waiting.pop_front();
+            expected.misses += 1;
+            expected.deaf |= expected.misses >= MISSES;
+        }
+        match (before, expected.deaf) {
+            (false, true) => Hearing::Deaf,
+            (true, false) => Hearing::Heard,
+            (false, false) | (true, true) => Hearing::Same,
+        }
+    }
+
+    /// The feed does not tell.
+    pub fn is_deaf(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).deaf
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_missed_echoes_make_the_feed_deaf_and_one_heard_heals_it() {
+        let echo = Echo::default();
+        for (n, expected) in [(1, Hearing::Same), (2, Hearing::Same), (3, Hearing::Deaf)] {
+            let now = Timestamp(n * 1_000_000);
+            echo.expect(format!("user/{n}"), now);
+            assert_eq!(
+                echo.told(std::iter::empty(), now.plus(ECHO_BOUND)),
+                expected,
+                "{n}"
+            );
+        }
+        assert!(echo.is_deaf());
+        echo.expect("user/4".into(), Timestamp(9_000_000));
+        assert_eq!(
+            echo.told(["user/4"].into_iter(), Timestamp(9_000_001)),
+            Hearing::Heard
+        );
+        assert!(!echo.is_deaf());
+    }
+
+    #[test]
+    fn an_echo_in_time_resets_the_count() {
+        let echo = Echo::default();
+        for n in 1..10 {
+            let now = Timestamp(n * 1_000_000);
+            echo.expect("lost".into(), now);
+            echo.expect("heard".into(), now);
+            echo.told(["heard"].into_iter(), now);
+            assert_eq!(
+                echo.told(std::iter::empty(), now.plus(ECHO_BOUND)),
+                Hearing::Same
+            );
+        }
+    }
+}

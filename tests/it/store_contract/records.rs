@@ -1,0 +1,286 @@
+//! Index, feeds and journal.
+
+use std::collections::BTreeSet;
+use std::slice::from_ref;
+
+use origo_adapter::core::ids::AcsSystemId;
+use origo_adapter::core::index::{Kind, Row};
+use origo_adapter::store::journal::{ROOT, verify_journal};
+use origo_adapter::store::{Commit, Error, Feed, ListQuery, Store};
+use uuid::Uuid;
+
+use super::put;
+use super::samples::{MANAGER, adding, at, change, commit, id, row};
+
+pub(super) async fn ids_are_exclusive(store: &dyn Store) {
+    let kinds = [
+        Kind::Identity,
+        Kind::IdentityKey,
+        Kind::IdentityEmail,
+        Kind::IdentityPhoneNumber,
+        Kind::AcsUser,
+        Kind::Automation,
+        Kind::Parent,
+        Kind::Child,
+        Kind::Phone,
+    ];
+    put(
+        store,
+        adding(commit(1, 0), &kinds.map(|kind| row(kind, "x", at(0)))),
+    )
+    .await;
+    for kind in kinds {
+        let refused = store
+            .commit(adding(commit(2, 0), &[row(kind, "x", at(0))]))
+            .await;
+        assert!(
+            matches!(refused, Err(Error::Taken(what)) if what == kind),
+            "{kind:?}"
+        );
+        assert_eq!(store.find(kind, "x".into()).await.unwrap(), Some(id(1)));
+        assert_eq!(store.find(kind, "y".into()).await.unwrap(), None);
+    }
+    let mut freed = commit(1, 1);
+    freed.rows_removed = BTreeSet::from([row(Kind::IdentityKey, "x", at(0))]);
+    put(store, freed).await;
+    put(
+        store,
+        adding(commit(2, 0), &[row(Kind::IdentityKey, "x", at(0))]),
+    )
+    .await;
+    let owner = store.find(Kind::IdentityKey, "x".into()).await.unwrap();
+    assert_eq!(owner, Some(id(2)));
+}
+
+pub(super) async fn hids_ids_refuse_nobody(store: &dyn Store) {
+    let container = row(Kind::HidContainer, "m/1", at(0));
+    put(store, adding(commit(1, 0), from_ref(&container))).await;
+    put(store, adding(commit(2, 0), from_ref(&container))).await;
+    let find = || store.find(Kind::HidContainer, "m/1".into());
+    assert_eq!(find().await.unwrap(), Some(id(1)), "the first keeps it");
+
+    let mut drop = commit(2, 1);
+    drop.rows_removed = BTreeSet::from([container.clone()]);
+    put(store, drop).await;
+    assert_eq!(
+        find().await.unwrap(),
+        Some(id(1)),
+        "another's is not touched"
+    );
+    let mut drop = commit(1, 1);
+    drop.rows_removed = BTreeSet::from([container]);
+    put(store, drop).await;
+    assert_eq!(find().await.unwrap(), None);
+}
+
+pub(super) async fn a_changed_row_moves(store: &dyn Store) {
+    let before = row(Kind::Parent, "p", at(0));
+    let after = Row {
+        acs_user: Some("u".into()),
+        ..before.clone()
+    };
+    put(store, adding(commit(1, 0), from_ref(&before))).await;
+    let mut moved = adding(commit(1, 1), from_ref(&after));
+    moved.rows_removed = BTreeSet::from([before]);
+    put(store, moved).await;
+    assert_eq!(listed(store, &all(&[Kind::Parent])).await, [after]);
+}
+
+pub(super) fn all(kinds: &[Kind]) -> ListQuery {
+    ListQuery {
+        kinds: kinds.to_vec(),
+        limit: 100,
+        ..ListQuery::default()
+    }
+}
+
+pub(super) async fn listed(store: &dyn Store, query: &ListQuery) -> Vec<Row> {
+    let page = store.list(query.clone()).await.unwrap();
+    page.into_iter().map(|(row, _)| row).collect()
+}
+
+pub(super) async fn pages_through_lists(store: &dyn Store) {
+    let made_at = |n: i64| at(n / 3);
+    for n in 0..10_i64 {
+        let row = row(Kind::Identity, &format!("i{n}"), made_at(n));
+        put(store, adding(commit(n.unsigned_abs().into(), 0), &[row])).await;
+    }
+    let mut query = all(&[Kind::Identity]);
+    query.limit = 4;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let page = store.list(query.clone()).await.unwrap();
+        for (row, loaded) in &page {
+            assert_eq!(row.id, format!("i{}", loaded.identity.id.0.as_u128()));
+            assert_eq!(loaded.revision, 1);
+        }
+        query.after = page.last().map(|(row, _)| (row.created_at, row.id.clone()));
+        seen.extend(page.into_iter().map(|(row, _)| row.id));
+        // Whatever is made meanwhile is newer than any page to come.
+        let n = 100 + seen.len() as u128;
+        let new = row(Kind::Identity, &format!("n{n}"), at(9));
+        put(store, adding(commit(n, 0), &[new])).await;
+    }
+    let expected: Vec<_> = (0..10).rev().map(|n| format!("i{n}")).collect();
+    assert_eq!(seen, expected, "newest first, ties by id, none twice");
+    assert_eq!(listed(store, &query).await, []);
+}
+
+pub(super) async fn filters_lists(store: &dyn Store) {
+    let parent = |id: &str, system: &str, user: &str, ms| Row {
+        acs_system: Some(system.into()),
+        acs_user: Some(user.into()),
+        ..row(Kind::Parent, id, at(ms))
+    };
+    let child = Row {
+        kind: Kind::Child,
+        parent: Some("p1".into()),
+        ..parent("c1", "s1", "u1", 5)
+    };
+    let one = [
+        parent("p1", "s1", "u1", 1),
+        child.clone(),
+        row(Kind::Phone, "f1", at(2)),
+    ];
+    put(store, adding(commit(1, 0), &one)).await;
+    let two = [parent("p2", "s2", "u2", 2), parent("p3", "s1", "u2", 3)];
+    put(store, adding(commit(2, 0), &two)).await;
+
+    let both = all(&[Kind::Parent, Kind::Child]);
+    let some = |text: &str| Some(text.to_owned());
+    let cases: [(ListQuery, &[&str]); 11] = [
+        (both.clone(), &["c1", "p3", "p2", "p1"]),
+        (all(&[Kind::Phone]), &["f1"]),
+        (all(&[]), &[]),
+        (
+            ListQuery {
+                ids: Some(vec!["p1".into(), "p3".into(), "zz".into()]),
+                ..both.clone()
+            },
+            &["p3", "p1"],
+        ),
+        (
+            ListQuery {
+                ids: Some(Vec::new()),
+                ..both.clone()
+            },
+            &[],
+        ),
+        (
+            ListQuery {
+                identity: Some(id(1)),
+                ..both.clone()
+            },
+            &["c1", "p1"],
+        ),
+        (
+            ListQuery {
+                acs_system: some("s1"),
+                ..both.clone()
+            },
+            &["c1", "p3", "p1"],
+        ),
+        (
+            ListQuery {
+                acs_user: some("u2"),
+                ..both.clone()
+            },
+            &["p3", "p2"],
+        ),
+        (
+            ListQuery {
+                parent: some("p1"),
+                ..both.clone()
+            },
+            &["c1"],
+        ),
+        (
+            ListQuery {
+                created_before: Some(at(3)),
+                ..both.clone()
+            },
+            &["p2", "p1"],
+        ),
+        (
+            ListQuery {
+                acs_system: some("s1"),
+                acs_user: some("u2"),
+                ..both.clone()
+            },
+            &["p3"],
+        ),
+    ];
+    for (query, expected) in cases {
+        let rows = listed(store, &query).await;
+        let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+        assert_eq!(ids, expected, "{query:?}");
+    }
+    let rows = listed(store, &all(&[Kind::Child])).await;
+    assert_eq!(rows, [child], "a row comes back whole");
+}
+
+pub(super) async fn remembers_feeds(store: &dyn Store) {
+    assert_eq!(store.load_feed(MANAGER).await.unwrap(), None);
+    let mut feed = Feed {
+        cursor: at(5),
+        seen: vec![("e1".into(), at(4)), ("e2".into(), at(5))],
+    };
+    for cursor in [5, 6] {
+        feed.cursor = at(cursor);
+        store.save_feed(MANAGER, feed.clone()).await.unwrap();
+        let loaded = store.load_feed(MANAGER).await.unwrap();
+        assert_eq!(loaded.as_ref(), Some(&feed));
+    }
+    let other = AcsSystemId(Uuid::from_u128(0xC1));
+    assert_eq!(store.load_feed(other).await.unwrap(), None);
+}
+
+pub(super) async fn chains_the_journal(store: &dyn Store) {
+    assert_eq!(verify_journal(id(1), &[]), Ok(ROOT));
+    let mut first = commit(1, 0);
+    first.changes = vec![
+        change("phone/1", None, Some("active")),
+        change("key/1/A", None, Some("wanted")),
+    ];
+    put(store, first).await;
+    put(store, commit(1, 1)).await;
+    let mut third = commit(1, 2);
+    third.changes = vec![change("phone/1", Some("active"), None)];
+    third.cause = "api key ops".into();
+    third.now = at(7);
+    put(store, third.clone()).await;
+    third.id = id(2);
+    put(
+        store,
+        Commit {
+            expected: 0,
+            identity: commit(2, 0).identity,
+            ..third.clone()
+        },
+    )
+    .await;
+
+    let rows = store.journal(id(1)).await.unwrap();
+    let seqs: Vec<_> = rows.iter().map(|row| row.seq).collect();
+    assert_eq!(seqs, [1, 2, 3], "each identity counts for itself");
+    assert_eq!((rows[2].at, rows[2].cause.as_str()), (at(7), "api key ops"));
+    assert_eq!(rows[2].change, third.changes[0]);
+    assert_eq!(verify_journal(id(1), &rows), Ok(rows[2].hash));
+
+    let broken = |edit: &dyn Fn(&mut Vec<_>)| {
+        let mut rows = rows.clone();
+        edit(&mut rows);
+        verify_journal(id(1), &rows).expect_err("noticed").seq
+    };
+    assert_eq!(broken(&|rows| rows[1].at = at(1)), 2);
+    assert_eq!(broken(&|rows| rows[1].cause.push('x')), 2);
+    assert_eq!(broken(&|rows| rows[2].change.to = Some("active".into())), 3);
+    assert_eq!(broken(&|rows| rows[0].hash[31] ^= 1), 1);
+    assert_eq!(broken(&|rows| drop(rows.remove(0))), 1);
+    assert_eq!(broken(&|rows| rows.swap(1, 2)), 2);
+    assert_eq!(
+        verify_journal(id(2), &rows).unwrap_err().seq,
+        1,
+        "another's"
+    );
+}

@@ -5,6 +5,7 @@ mod dialect;
 mod errors;
 mod flows;
 mod pages;
+mod people;
 mod serving;
 mod shapes;
 mod support;

@@ -395,3 +395,7 @@ pub(crate) fn seed_credential(acs_user: &str) -> Value {
         "access_method": "mobile_key"
     })
 }
+
+pub(crate) fn identity_id(text: &str) -> IdentityId {
+    IdentityId(text.parse().unwrap())
+}

@@ -1,6 +1,8 @@
 //! One test binary; its files are the layers of tests, from the cheapest to the dearest.
 
 #[cfg(test)]
+mod api;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;

@@ -3,9 +3,17 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod architecture;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
+#[cfg(test)]
+mod core_props;
+#[cfg(test)]
+mod core_table;
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
@@ -34,5 +42,7 @@ mod simulator_rules;
 mod simulator_support;
 #[cfg(test)]
 mod store_contract;
+#[cfg(test)]
+mod support;
 #[cfg(test)]
 mod telemetry;

@@ -95,7 +95,8 @@ impl Engine {
     }
 
     /// Lets `decide` look at the identity as it is (`None`: there is none) and takes in the wishes
-    /// that it returns, all or none. It may be asked again when somebody else commits meanwhile.
+    /// that it returns, all or none; where it returns none, nothing is written. It may be asked again
+    /// when somebody else commits meanwhile.
     /// Returns the identity as it is afterwards.
     pub async fn wish<E>(
         &self,
@@ -108,6 +109,9 @@ impl Engine {
             let loaded = self.store.load(id).await?;
             let wishes = decide(loaded.as_ref().map(|loaded| &loaded.identity))
                 .map_err(WishError::Refused)?;
+            if wishes.is_empty() {
+                return Ok(loaded.map(|loaded| loaded.identity));
+            }
             let before = Before::of(loaded, id, now);
             let mut after = Some(before.identity.clone());
             let mut changes = Vec::new();

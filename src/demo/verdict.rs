@@ -145,7 +145,10 @@ fn times(hid: &Hid, cast: &Cast, manager: Uuid) -> BTreeMap<u64, Times> {
         // Ids are derived, so that HID's phone and the API's can be laid side by side.
         let id = ContainerId::parse(&container.to_string())
             .map(|container| PhoneId::of(AcsSystemId(manager), &container).to_string());
-        let seen = cast.seen.iter().find(|(phone, _)| Some(phone) == id.as_ref());
+        let seen = cast
+            .seen
+            .iter()
+            .find(|(phone, _)| Some(phone) == id.as_ref());
         times.seen = seen.map(|(_, at)| *at);
     }
     times

@@ -1,7 +1,7 @@
 //! What the story is played on: a folder, HID's simulator on a port of its own, and the daemon.
 
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -60,7 +60,12 @@ impl Folder {
     /// Makes the file of the daemon's log. It outlives the folder.
     pub(super) fn new_log(&self) -> anyhow::Result<File> {
         let path = self.log();
-        File::create(&path).with_context(|| format!("making {}", path.display()))
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("making {}", path.display()))
     }
 }
 

@@ -2,7 +2,10 @@
 
 mod cli;
 mod config;
+mod demo;
 mod lifecycle;
+mod process;
+mod process_support;
 mod simulator_endpoints;
 mod simulator_faults;
 mod simulator_http;

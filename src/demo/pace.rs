@@ -7,7 +7,7 @@ use crate::simulator;
 /// HID counts its windows over this long.
 const WINDOW: Duration = Duration::from_mins(5);
 /// How long anything may take beyond what the scaled times add up to: a slow machine is no failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The daemon itself looks for a phone nobody told of no earlier, at any speed (contract.md G2).
 const UNTOLD: Duration = Duration::from_mins(5);
 

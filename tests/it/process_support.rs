@@ -303,7 +303,7 @@ impl Site {
         let arguments = self.arguments();
         let mut daemon = Process::start(&arguments.each_ref().map(String::as_str));
         let address = daemon.tells("daemon.ready")["address"].clone();
-        self.api = address.as_str().unwrap().to_owned();
+        address.as_str().unwrap().clone_into(&mut self.api);
         self.daemon = Some(daemon);
     }
 
@@ -470,7 +470,7 @@ pub(crate) fn configure(folder: &Path, hid: &str) -> String {
     }
     // Shorter than a site wants them, so that a test sees what follows.
     let database = folder.join("state.db");
-    text.push_str(&format!(
+    let shorter = format!(
         r#"
 [api]
 listen = "127.0.0.1:0"
@@ -484,7 +484,7 @@ settle_delay = "400ms"
 late_effect_bound = "1500ms"
 "#,
         database.display()
-    ));
-    fs::write(folder.join("config.toml"), text).unwrap();
+    );
+    fs::write(folder.join("config.toml"), text + &shorter).unwrap();
     key.to_owned()
 }

@@ -227,10 +227,11 @@ impl Engine {
             let before = Before::of(Some(loaded), id, now);
             let step = step(&self.policy(), &before.identity, seen, now);
             let claim = claim(&step);
-            let woken = matches!(seen, Observation::Woken);
+            // Asked for what is due: where nothing is, time alone has changed what is owed.
+            let stale = matches!(seen, Observation::Woken | Observation::Started(_));
             let stepped = Stepped::from(step);
             let unchanged = stepped.identity.as_ref() == Some(&before.identity);
-            if unchanged && claim == ClaimChange::Keep && !woken {
+            if unchanged && claim == ClaimChange::Keep && !stale {
                 return Ok(Some(stepped));
             }
             match self.commit(&before, &stepped, claim, cause, now).await {

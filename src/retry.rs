@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest() {
-        let mut waits = Waits::new(Duration::from_secs(5), Duration::from_secs(60));
+        let mut waits = Waits::new(Duration::from_secs(5), Duration::from_mins(1));
         let seen: Vec<u64> = (0..6).map(|_| waits.grow().as_secs()).collect();
         assert_eq!(seen, [5, 10, 20, 40, 60, 60]);
         waits.restart();

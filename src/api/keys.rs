@@ -10,11 +10,9 @@ use super::problem::Problem;
 use crate::config::{self, Scope};
 
 /// The API keys in force.
-#[derive(Clone, Debug)]
-pub struct Keys(Vec<Key>);
+pub(super) struct Keys(Vec<Key>);
 
 /// One of them.
-#[derive(Clone, Debug)]
 pub(super) struct Key {
     /// As configured; the cause of what it asks for.
     pub(super) name: String,
@@ -24,8 +22,7 @@ pub(super) struct Key {
 
 impl Keys {
     /// The keys of the configuration.
-    #[must_use]
-    pub fn of(config: &config::Api) -> Self {
+    pub(super) fn of(config: &config::Api) -> Self {
         let key = |(name, key): (&String, &config::ApiKey)| Key {
             name: name.clone(),
             scope: key.scope,

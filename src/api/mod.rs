@@ -37,12 +37,12 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-pub use self::keys::Keys;
+use self::keys::Keys;
 use self::params::Params;
 use self::problem::{Problem, json_response};
 use self::routes::{ROUTES, Route};
 pub use self::serve::{Limits, serve, serve_with};
-pub use self::systems::{Manager, Role, System, Systems};
+use self::systems::Systems;
 use crate::config::Config;
 use crate::core::identity::Identity;
 use crate::core::ids::{IdentityId, Timestamp};
@@ -68,18 +68,13 @@ pub struct Api {
 }
 
 /// What the configuration says to the API.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Who may call.
-    pub keys: Keys,
-    /// Which systems there are.
-    pub systems: Systems,
+struct Settings {
+    keys: Keys,
+    systems: Systems,
 }
 
 impl Settings {
-    /// The API's part of the configuration.
-    #[must_use]
-    pub fn of(config: &Config) -> Self {
+    fn of(config: &Config) -> Self {
         Self {
             keys: Keys::of(&config.api),
             systems: Systems::of(config),
@@ -90,17 +85,18 @@ impl Settings {
 impl Api {
     /// An API over an engine whose store is open; `probe` is asked for `/readyz`.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, settings: Settings, probe: Probe) -> Self {
+    pub fn new(engine: Arc<Engine>, config: &Config, probe: Probe) -> Self {
         Self {
             engine,
-            settings: Mutex::new(Arc::new(settings)),
+            settings: Mutex::new(Arc::new(Settings::of(config))),
             probe,
         }
     }
 
     /// Takes new keys and systems for every request from now on.
-    pub fn reload(&self, settings: Settings) {
-        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    pub fn reload(&self, config: &Config) {
+        let settings = Arc::new(Settings::of(config));
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
     fn settings(&self) -> Arc<Settings> {

@@ -169,3 +169,39 @@ routes! {
     Probe Open ["/healthz"] () => "health": {at_once status::healthz};
     Probe Open ["/readyz"] () => "readiness": {status::readyz};
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_path_is_named_once_and_its_scope_fits_its_verb() {
+        let mut paths = BTreeSet::new();
+        for route in ROUTES {
+            for path in route.paths {
+                assert!(path.starts_with('/') && !path.ends_with('/'), "{path}");
+                assert!(paths.insert(path), "{path} twice");
+            }
+            let path = route.paths[0];
+            match route.verbs {
+                Verbs::Read => assert!(route.scope == Some(Scope::Read), "{path}"),
+                Verbs::Delete => assert!(route.scope == Some(Scope::Write), "{path}"),
+                Verbs::Create => assert!(route.scope > Some(Scope::Read), "{path}"),
+                Verbs::Probe => assert!(route.scope.is_none(), "{path}"),
+            }
+            let names: BTreeSet<_> = route.params.iter().map(|param| param.name).collect();
+            assert_eq!(
+                names.len(),
+                route.params.len(),
+                "{path} names a parameter twice"
+            );
+            assert_eq!(
+                names.contains("limit"),
+                names.contains("page_cursor"),
+                "{path}"
+            );
+        }
+    }
+}

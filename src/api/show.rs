@@ -230,9 +230,11 @@ pub(super) fn enrollment_automation(
     now: Timestamp,
 ) -> Value {
     let state = state::automation(policy, identity, manager, now);
+    // What is still owed then is only looking again.
+    let settled = state.as_ref().is_some_and(|state| state.name == "enrolled");
     let next_try_at = plan::owed(policy, identity, now)
         .into_values()
-        .filter(|owed| owed.manager == Some(manager))
+        .filter(|owed| owed.manager == Some(manager) && !settled)
         .map(|owed| owed.not_before.max(now))
         .min();
     let phones = identity

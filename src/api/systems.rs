@@ -10,26 +10,23 @@ use crate::config::{self, Config, Environment};
 use crate::core::ids::{AcsSystemId, PartNumber};
 
 /// Every configured system.
-#[derive(Clone, Debug)]
-pub struct Systems {
+pub(super) struct Systems {
     workspace: Uuid,
     by_id: BTreeMap<AcsSystemId, System>,
 }
 
 /// One of them.
-#[derive(Clone, Debug)]
-pub struct System {
+pub(super) struct System {
     /// Seam's `acs_system_id`.
-    pub id: AcsSystemId,
+    pub(super) id: AcsSystemId,
     /// As configured.
-    pub name: String,
+    pub(super) name: String,
     /// Which of the two it is.
-    pub role: Role,
+    pub(super) role: Role,
 }
 
 /// Credential manager or access system.
-#[derive(Clone, Debug)]
-pub enum Role {
+pub(super) enum Role {
     /// Issues keys.
     Manager(Manager),
     /// Opens doors; its keys come from this manager unless a credential names another.
@@ -40,22 +37,20 @@ pub enum Role {
 }
 
 /// What a credential manager issues.
-#[derive(Clone, Debug)]
-pub struct Manager {
+pub(super) struct Manager {
     /// Where its organization lives.
-    pub environment: Environment,
+    pub(super) environment: Environment,
     /// Where nothing else names one.
-    pub default_part_number: Option<PartNumber>,
+    pub(super) default_part_number: Option<PartNumber>,
     /// Card details that name a part number.
-    pub card_profiles: Vec<config::CardProfile>,
+    pub(super) card_profiles: Vec<config::CardProfile>,
     /// Pools that name one.
-    pub pools: BTreeMap<Uuid, PartNumber>,
+    pub(super) pools: BTreeMap<Uuid, PartNumber>,
 }
 
 impl Systems {
     /// The API's view of the configuration.
-    #[must_use]
-    pub fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &Config) -> Self {
         let id_of = |name: &String| {
             config
                 .credential_managers
@@ -136,7 +131,8 @@ impl Systems {
             Role::Manager(manager) => Some(manager),
             Role::Access { .. } => None,
         });
-        managers.all(|manager| manager.environment == Environment::Simulator)
+        let is_simulated = |manager: &Manager| manager.environment == Environment::Simulator;
+        managers.next().is_some_and(is_simulated) && managers.all(is_simulated)
     }
 }
 

@@ -48,6 +48,15 @@ pub fn note_user(
             id: id.clone(),
             adopted: *adopted,
         },
+        // The call that was to delete it had no effect.
+        CmUserState::Deleting { id, since }
+            if !seen.deleting && at.began >= since.plus(policy.settle_delay) =>
+        {
+            CmUserState::Present {
+                id: id.clone(),
+                adopted: false,
+            }
+        }
         CmUserState::Deleting { id, since } => CmUserState::Deleting {
             id: id.clone(),
             since: *since,

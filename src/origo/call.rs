@@ -15,7 +15,7 @@ use super::wire::{self, Reader};
 use super::{Client, MaySend, Now, request};
 
 /// Longest wait taken over from a `Retry-After`.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// One request, but for its headers.
 pub(super) struct Call<'a> {

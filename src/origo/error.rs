@@ -51,6 +51,7 @@ impl Error {
         let status = match outcome {
             Outcome::Status { code, .. } => Some(code),
             Outcome::LeaseOver
+            | Outcome::Spent
             | Outcome::Unsent
             | Outcome::Unanswered
             | Outcome::Unintelligible => None,

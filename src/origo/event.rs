@@ -12,9 +12,9 @@ use crate::core::observation::{Device, Happening, InvitationStatus};
 /// One entry of the feed, not yet resolved to an identity. Holds no code, name or address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawEvent {
-    /// CloudEvents `id`, by which repeats are known.
+    /// `CloudEvents` `id`, by which repeats are known.
     pub id: String,
-    /// CloudEvents `time`; absent where it can't be read.
+    /// `CloudEvents` `time`; absent where it can't be read.
     pub time: Option<Timestamp>,
     /// Whose.
     pub user: Option<HidUserId>,

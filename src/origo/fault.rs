@@ -88,6 +88,8 @@ pub enum Trouble {
 pub enum Outcome<'a> {
     /// The lease was over.
     LeaseOver,
+    /// Our own share of the window is used up; nothing was sent.
+    Spent,
     /// [`TransportError::Unsent`](super::TransportError::Unsent).
     Unsent,
     /// [`TransportError::Unanswered`](super::TransportError::Unanswered).
@@ -247,6 +249,7 @@ impl Service {
 pub fn of(operation: Operation, outcome: Outcome<'_>) -> (Fault, Option<Trouble>) {
     match outcome {
         Outcome::LeaseOver => (Fault::Refused, Some(Trouble::LeaseOver)),
+        Outcome::Spent => (Fault::Refused, Some(Trouble::Window)),
         Outcome::Unsent => (Fault::Refused, Some(Trouble::Unreachable)),
         Outcome::Unanswered => (operation.in_doubt(), Some(Trouble::TimedOut)),
         Outcome::Unintelligible => match operation.kind() {
@@ -309,23 +312,23 @@ fn wrong_state(operation: Operation, detail: &str) -> Fault {
     match operation.kind() {
         Kind::Read => Fault::Rejected(Rejection::Other),
         Kind::End => Fault::Already,
-        Kind::Create | Kind::Change if detail.contains("try again") => Fault::Busy,
-        Kind::Create | Kind::Change if operation == Operation::Issue => {
-            const CAUSES: [(&str, Fault); 4] = [
-                ("already delivered", Fault::Already),
-                ("maximum", Fault::Rejected(Rejection::PhoneFull)),
-                ("not compatible", Fault::Rejected(Rejection::Incompatible)),
-                // Of a named credential, and we never name one.
-                ("not available", Fault::Rejected(Rejection::Other)),
-            ];
-            CAUSES
-                .iter()
-                .find_map(|(fragment, fault)| detail.contains(fragment).then_some(*fault))
-                .or_else(|| stock(detail))
-                .unwrap_or(Fault::WrongState)
-        }
-        Kind::Create | Kind::Change => stock(detail).unwrap_or(Fault::WrongState),
+        Kind::Create | Kind::Change => phone(operation, detail)
+            .or_else(|| stock(detail))
+            .or_else(|| assignment(detail))
+            .unwrap_or(Fault::WrongState),
     }
+}
+
+/// Words about a phone that is to get a key.
+fn phone(operation: Operation, detail: &str) -> Option<Fault> {
+    const CAUSES: [(&str, Fault); 3] = [
+        ("already delivered", Fault::Already),
+        ("maximum", Fault::Rejected(Rejection::PhoneFull)),
+        ("not compatible", Fault::Rejected(Rejection::Incompatible)),
+    ];
+    (operation == Operation::Issue)
+        .then(|| first(&CAUSES, detail))
+        .flatten()
 }
 
 /// Words about part numbers and what is left of them.
@@ -342,7 +345,24 @@ fn stock(detail: &str) -> Option<Fault> {
             Fault::Rejected(Rejection::PartNumber),
         ),
     ];
-    CAUSES
+    first(&CAUSES, detail)
+}
+
+/// Words about drawing a key. A named one that is not available is refused for good, but we never name one: where HID says both, it lost a race.
+fn assignment(detail: &str) -> Option<Fault> {
+    const CAUSES: [(&str, Fault); 2] = [
+        ("try again", Fault::Busy),
+        ("not available", Fault::Rejected(Rejection::Other)),
+    ];
+    first(&CAUSES, detail)
+}
+
+/// The fault of the first fragment that `detail`, in lower case, contains.
+fn first(causes: &[(&str, Fault)], detail: &str) -> Option<Fault> {
+    causes
         .iter()
         .find_map(|(fragment, fault)| detail.contains(fragment).then_some(*fault))
 }
+
+#[cfg(test)]
+mod tests;

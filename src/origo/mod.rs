@@ -1,8 +1,8 @@
 //! The client of HID Origo: one [`Effect`] in, one [`Answer`] or [`Fault`](crate::core::Fault) out.
 //!
 //! It speaks the core's words on one side and HID's on the other, and keeps them apart: bodies go
-//! out in [`request`], answers are read in [`wire`], the feed in [`event`], failures get their
-//! meaning in [`fault`], tokens come from [`token`], bytes leave through [`transport`]. It repeats
+//! out in `request`, answers are read in `wire`, the feed in `event`, failures get their meaning in
+//! `fault`, tokens come from `token`, bytes leave through `transport`. It repeats
 //! nothing but one request after a 401, counts no window and keeps no state but the token.
 //!
 //! May import `crate::core`, `crate::clock`, `crate::retry` and `crate::telemetry` only.
@@ -126,7 +126,8 @@ impl Client {
     /// Carries out one effect: exactly one Mobile Identities call (plus a token call when none is at hand, plus one replay after a 401).
     ///
     /// `may_send` is asked right before each Mobile Identities request's first byte; where it says
-    /// `false` the lease is over, nothing is sent, and the fault is `Refused`.
+    /// `false` the lease is over, nothing is sent, and the fault is `Refused`. So each `true` is one
+    /// call in HID's window.
     pub async fn perform(&self, effect: &Effect, may_send: &MaySend<'_>) -> Result<Answer, Error> {
         match effect {
             Effect::CreateUser { user, invite } => {
@@ -164,8 +165,8 @@ impl Client {
                 let path = ["users", user.as_str(), "invitation"];
                 let body = request::create_invitation(*delivery);
                 let call = self.post(Operation::CreateInvitation, &path, body);
-                self.ask(call, may_send, |reader, body| {
-                    let seen = reader.only_invitation(body, None)?;
+                self.ask(call, may_send, |_, body| {
+                    let seen = wire::only_invitation(body, None)?;
                     Some(Answer::InvitationCreated(seen))
                 })
                 .await
@@ -196,8 +197,8 @@ impl Client {
             } => {
                 let path = ["credential-container", container.as_str(), "credential"];
                 let call = self.post(Operation::Issue, &path, request::issue(part_number));
-                self.ask(call, may_send, |reader, body| {
-                    reader.issued(body, part_number).map(Answer::Issued)
+                self.ask(call, may_send, |_, body| {
+                    wire::issued(body, part_number).map(Answer::Issued)
                 })
                 .await
             }
@@ -255,7 +256,10 @@ impl Client {
         let mut seen = Vec::new();
         for id in ids.iter().take(25) {
             let call = self.get(Operation::ReadPartNumber, &["part-number", id]);
-            seen.push(self.ask(call, &|| true, wire::Reader::part_number).await?);
+            seen.push(
+                self.ask(call, &|| true, |_, body| wire::part_number(body))
+                    .await?,
+            );
         }
         Ok(seen)
     }
@@ -294,8 +298,8 @@ impl Client {
     pub async fn get_credential(&self, credential: &CredentialId) -> Result<CredentialSeen, Error> {
         let path = ["credential", credential.as_str()];
         let call = self.get(Operation::ReadCredential, &path);
-        self.ask(call, &|| true, |reader, body| {
-            reader.only_credential(body, Some(credential))
+        self.ask(call, &|| true, |_, body| {
+            wire::only_credential(body, Some(credential))
         })
         .await
     }
@@ -304,8 +308,8 @@ impl Client {
     pub async fn get_invitation(&self, invitation: &InvitationId) -> Result<InvitationSeen, Error> {
         let path = ["invitation", invitation.as_str()];
         let call = self.get(Operation::ReadInvitation, &path);
-        self.ask(call, &|| true, |reader, body| {
-            reader.only_invitation(body, Some(invitation))
+        self.ask(call, &|| true, |_, body| {
+            wire::only_invitation(body, Some(invitation))
         })
         .await
     }

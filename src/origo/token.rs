@@ -4,6 +4,7 @@
 //! remembered, so that wrong credentials are never tried in a loop: too many failures can disable
 //! the account (origo-api.md 2.2), and only 50 logins fit into five minutes (2.3).
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -27,12 +28,14 @@ use super::{Now, call, wire};
 use crate::retry::Waits;
 
 const FIRST_WAIT: Duration = Duration::from_secs(5);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Where HID does not say how long a token lives.
 const DEFAULT_LIFETIME: i64 = 300_000;
 /// No token is believed for longer, whatever HID says.
 const LONGEST_LIFETIME: i64 = 86_400_000;
-/// Half of the token window, spread evenly (300 s for 25 logins): a token is used at least as long, however short it claims to live.
+/// Half of the token window (origo-api.md 2.3).
+const LOGINS: (usize, i64) = (25, 300_000);
+/// Those logins, spread evenly: a token is used at least as long, however short it claims to live.
 const SHORTEST_USE: i64 = 12_000;
 
 /// The token at hand and the way to a new one.
@@ -56,6 +59,8 @@ struct State {
     /// Grows with fresh tokens that HID does not take.
     distrust: Waits,
     untaken: u32,
+    /// When the last logins were.
+    logins: VecDeque<i64>,
 }
 
 /// A token, opaque.
@@ -121,6 +126,7 @@ impl Tokens {
                 waits: Waits::new(FIRST_WAIT, LONGEST_WAIT),
                 distrust: Waits::new(FIRST_WAIT, LONGEST_WAIT),
                 untaken: 0,
+                logins: VecDeque::new(),
             }),
             accepted: AtomicU64::new(0),
         }
@@ -137,6 +143,18 @@ impl Tokens {
             let error = refused.again(now);
             return state.bridge(now).ok_or(error);
         }
+        if let Some(wait) = state.window(now) {
+            let error = Error {
+                retry_after: Some(wait),
+                ..Error::new(
+                    Operation::Token,
+                    Outcome::Spent,
+                    "our share of the token window is used up",
+                )
+            };
+            return state.bridge(now).ok_or(error);
+        }
+        state.logins.push_back(now);
         match self.log_in().await {
             Ok((secret, lifetime)) => {
                 let now = (self.now)();
@@ -190,7 +208,7 @@ impl Tokens {
 
     /// HID took `token`.
     pub(super) fn accept(&self, token: &Token) {
-        self.accepted.store(token.serial, Ordering::Relaxed);
+        self.accepted.fetch_max(token.serial, Ordering::Relaxed);
     }
 
     async fn log_in(&self) -> Result<(SecretString, i64), Error> {
@@ -233,6 +251,19 @@ impl Tokens {
 }
 
 impl State {
+    /// How long no login fits into our share of the window; `None` where one does.
+    fn window(&mut self, now: i64) -> Option<Duration> {
+        let (most, per) = LOGINS;
+        self.logins.retain(|at| *at <= now && now - per < *at);
+        if self.logins.len() < most {
+            return None;
+        }
+        let frees_at = self.logins.front()?.saturating_add(per);
+        Some(Duration::from_millis(
+            u64::try_from(frees_at.saturating_sub(now)).unwrap_or(0),
+        ))
+    }
+
     /// The old token, while it has not expired.
     fn bridge(&self, now: i64) -> Option<Token> {
         self.held

@@ -86,12 +86,12 @@ pub struct Filter {
 impl Reader {
     /// The user `asked` for, or any where a new one was made (origo-api.md 3.3, 3.4).
     pub(super) fn user(&mut self, body: &Value, asked: Option<&HidUserId>) -> Option<UserSeen> {
-        let user = only(candidates(body, "User"))?;
+        let user = only(body, "User")?;
         let seen = UserSeen {
             id: HidUserId::parse(&id(user)?)?,
             external_id: text(user, "externalId"),
             deleting: text(user, "status").is_some_and(|status| word(&status).contains("DELET")),
-            invitations: self.list(user, "UserInvitation", Self::invitation),
+            invitations: self.list(user, "UserInvitation", |_, entry| invitation(entry)),
             containers: self.list(user, "CredentialContainer", Self::container),
         };
         asked.is_none_or(|asked| seen.id == *asked).then_some(seen)
@@ -109,24 +109,13 @@ impl Reader {
             Some(_) => return None,
             None => &[],
         };
-        let found = hits.iter().find_map(|hit| HidUserId::parse(&located(hit)?));
-        self.skipped += hits.len() as u64 * u64::from(found.is_none());
-        match (found, total) {
-            (Some(found), _) => Some(Some(found)),
+        let ids = self.keep(hits, |_, hit| HidUserId::parse(&located(hit)?));
+        match (ids.into_iter().next(), total) {
+            (Some(first), _) => Some(Some(first)),
             (None, Some(0)) => Some(None),
             (None, None) if hits.is_empty() && field(body, "Resources").is_some() => Some(None),
             (None, _) => None,
         }
-    }
-
-    /// The one invitation of the answer, bare or under its URN (origo-api.md 4.2).
-    pub(super) fn only_invitation(
-        &mut self,
-        body: &Value,
-        asked: Option<&InvitationId>,
-    ) -> Option<InvitationSeen> {
-        let seen = self.invitation(only(candidates(body, "UserInvitation"))?)?;
-        asked.is_none_or(|asked| seen.id == *asked).then_some(seen)
     }
 
     /// The phone `asked` for (origo-api.md 5).
@@ -135,31 +124,8 @@ impl Reader {
         body: &Value,
         asked: &ContainerId,
     ) -> Option<ContainerSeen> {
-        let seen = self.container(only(candidates(body, "CredentialContainer"))?)?;
+        let seen = self.container(only(body, "CredentialContainer")?)?;
         (seen.id == *asked).then_some(seen)
-    }
-
-    /// The one key of the answer, bare or under its URN (origo-api.md 6.2).
-    pub(super) fn only_credential(
-        &mut self,
-        body: &Value,
-        asked: Option<&CredentialId>,
-    ) -> Option<CredentialSeen> {
-        let seen = credential(only(candidates(body, "Credential"))?)?;
-        asked.is_none_or(|asked| seen.id == *asked).then_some(seen)
-    }
-
-    /// The key just issued: of `part_number`, where the answer names one.
-    pub(super) fn issued(
-        &mut self,
-        body: &Value,
-        part_number: &PartNumber,
-    ) -> Option<CredentialSeen> {
-        let seen = self.only_credential(body, None)?;
-        let named = seen.part_number.as_ref();
-        named
-            .is_none_or(|named| named == part_number)
-            .then_some(seen)
     }
 
     /// The ids of a list of locations (origo-api.md 7).
@@ -170,17 +136,6 @@ impl Reader {
             Some(_) | None => return None,
         };
         Some(self.keep(entries, |_, entry| located(entry)))
-    }
-
-    /// The one part number of the answer (origo-api.md 7).
-    pub(super) fn part_number(&mut self, body: &Value) -> Option<PartNumberSeen> {
-        let entry = only(candidates(body, "PartNumber"))?;
-        Some(PartNumberSeen {
-            id: id(entry)?,
-            part_number: PartNumber(text(entry, "partNumber")?),
-            friendly_name: text(entry, "friendlyName"),
-            available: number(entry, "availableQty"),
-        })
     }
 
     /// The organization (origo-api.md 8).
@@ -208,17 +163,6 @@ impl Reader {
     /// All filters (origo-api.md 9.1).
     pub(super) fn filters(&mut self, body: &Value) -> Option<Vec<Filter>> {
         Some(self.keep(listed(body)?, |_, entry| filter(entry)))
-    }
-
-    fn invitation(&mut self, entry: &Value) -> Option<InvitationSeen> {
-        Some(InvitationSeen {
-            id: InvitationId::parse(&id(entry)?)?,
-            code: text(entry, "invitationCode")
-                .filter(|code| code != "undefined")
-                .map(InvitationCode),
-            status: invitation_status(&text(entry, "status").unwrap_or_default()),
-            expires_at: time(entry, "expirationDate"),
-        })
     }
 
     fn container(&mut self, entry: &Value) -> Option<ContainerSeen> {
@@ -263,6 +207,55 @@ impl Reader {
         }
         kept
     }
+}
+
+/// The one invitation of the answer, bare or under its URN (origo-api.md 4.2).
+pub(super) fn only_invitation(
+    body: &Value,
+    asked: Option<&InvitationId>,
+) -> Option<InvitationSeen> {
+    let seen = invitation(only(body, "UserInvitation")?)?;
+    asked.is_none_or(|asked| seen.id == *asked).then_some(seen)
+}
+
+/// The one key of the answer, bare or under its URN (origo-api.md 6.2).
+pub(super) fn only_credential(
+    body: &Value,
+    asked: Option<&CredentialId>,
+) -> Option<CredentialSeen> {
+    let seen = credential(only(body, "Credential")?)?;
+    asked.is_none_or(|asked| seen.id == *asked).then_some(seen)
+}
+
+/// The key just issued: of `part_number`, where the answer names one.
+pub(super) fn issued(body: &Value, part_number: &PartNumber) -> Option<CredentialSeen> {
+    let seen = only_credential(body, None)?;
+    let named = seen.part_number.as_ref();
+    named
+        .is_none_or(|named| named.0.eq_ignore_ascii_case(&part_number.0))
+        .then_some(seen)
+}
+
+/// The one part number of the answer (origo-api.md 7).
+pub(super) fn part_number(body: &Value) -> Option<PartNumberSeen> {
+    let entry = only(body, "PartNumber")?;
+    Some(PartNumberSeen {
+        id: id(entry)?,
+        part_number: PartNumber(text(entry, "partNumber")?),
+        friendly_name: text(entry, "friendlyName"),
+        available: number(entry, "availableQty"),
+    })
+}
+
+fn invitation(entry: &Value) -> Option<InvitationSeen> {
+    Some(InvitationSeen {
+        id: InvitationId::parse(&id(entry)?)?,
+        code: text(entry, "invitationCode")
+            .filter(|code| code != "undefined")
+            .map(InvitationCode),
+        status: invitation_status(&text(entry, "status").unwrap_or_default()),
+        expires_at: time(entry, "expirationDate"),
+    })
 }
 
 /// A filter as created or listed (origo-api.md 9.1).
@@ -378,13 +371,15 @@ pub(super) fn time(object: &Value, name: &str) -> Option<Timestamp> {
     Some(Timestamp(at.as_millisecond()))
 }
 
-/// The list an answer is, or the one within it.
+/// The list an answer is, or the longest one within it.
 pub(super) fn listed(body: &Value) -> Option<&[Value]> {
     match body {
         Value::Array(entries) => Some(entries),
         Value::Object(members) => members
-            .values()
-            .find_map(|member| member.as_array().map(Vec::as_slice)),
+            .iter()
+            .filter(|(name, _)| !name.to_ascii_lowercase().starts_with("error"))
+            .filter_map(|(_, member)| member.as_array().map(Vec::as_slice))
+            .max_by_key(|list| list.len()),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }
@@ -443,23 +438,20 @@ fn items(value: &Value) -> &[Value] {
     }
 }
 
-/// Where an answer may hold its object: under the URN of `name`, in a list, or bare. A user that stands where something below it was expected is none.
-fn candidates<'a>(body: &'a Value, name: &str) -> Vec<&'a Value> {
-    let listed: Vec<&Value> = under(body, name).flat_map(items).collect();
-    if !listed.is_empty() {
-        return listed;
+/// The object of an answer, where there is no doubt which: under the URN of `name`, in a list, or bare. A user that stands where something below it was expected is none.
+fn only<'a>(body: &'a Value, name: &str) -> Option<&'a Value> {
+    let mut found: Vec<&Value> = under(body, name).flat_map(items).collect();
+    if found.is_empty() {
+        found = items(field(body, "Resources").unwrap_or(body))
+            .iter()
+            .filter(|entry| name == "User" || field(entry, "emails").is_none())
+            .collect();
     }
-    let bare = field(body, "Resources").unwrap_or(body);
-    items(bare)
-        .iter()
-        .filter(|entry| name == "User" || field(entry, "emails").is_none())
-        .collect()
-}
-
-/// The object, where there is no doubt which.
-fn only(candidates: Vec<&Value>) -> Option<&Value> {
-    match candidates.as_slice() {
+    match found.as_slice() {
         [one] => Some(one),
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

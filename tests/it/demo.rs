@@ -1,5 +1,4 @@
 //! The demonstration, as anybody runs it first.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::process::{Command, Output};
 

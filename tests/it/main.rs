@@ -1,17 +1,44 @@
 //! One test binary; its files are the layers of tests, from the cheapest to the dearest.
 
+#[cfg(test)]
+mod api;
+#[cfg(test)]
 mod cli;
+#[cfg(test)]
 mod config;
+#[cfg(test)]
 mod demo;
+#[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod origo_client;
+#[cfg(test)]
+mod origo_feed;
+#[cfg(test)]
+mod origo_http;
+#[cfg(test)]
+mod origo_simulator;
+#[cfg(test)]
+mod origo_stub;
+#[cfg(test)]
+mod origo_token;
+#[cfg(test)]
 mod process;
+#[cfg(test)]
 mod process_support;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod simulator_endpoints;
+#[cfg(test)]
 mod simulator_faults;
+#[cfg(test)]
 mod simulator_http;
 #[cfg(test)]
 mod simulator_rules;
 #[cfg(test)]
 mod simulator_support;
+#[cfg(test)]
 mod store_contract;
+#[cfg(test)]
 mod telemetry;

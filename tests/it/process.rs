@@ -1,5 +1,4 @@
 //! The binary as a site runs it: two processes, real sockets, real signals, `kill -9`.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::fs;
 use std::net::TcpListener;

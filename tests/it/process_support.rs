@@ -1,6 +1,5 @@
 //! Real processes on real sockets: the simulator, the daemon with a configuration made from `config/example.toml`,
 //! and what a shell would do with them. Whatever is started here is killed when its test is over.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -408,11 +408,7 @@ fn condition(manager: &Manager) -> String {
 fn spawn_api(lifecycle: &Lifecycle, engine: &Arc<Engine>, config: &Config, listener: TcpListener) {
     let stalled = lifecycle.clone();
     let ready = Arc::new(move || stalled.stalled().is_empty() && !stalled.draining());
-    let api = Arc::new(api::Api::new(
-        Arc::clone(engine),
-        api::Settings::of(config),
-        ready,
-    ));
+    let api = Arc::new(api::Api::new(Arc::clone(engine), config, ready));
     let soft = lifecycle.soft();
     lifecycle.spawn("api", async move {
         api::serve(listener, api::router(api), soft).await

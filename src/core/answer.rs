@@ -54,11 +54,45 @@ pub(super) fn answered(
             }
         }
         Answer::Issued(credential) => {
-            if let Some((_, key)) = key_mut(identity, &call.lane) {
+            if let Some(((phone, _), key)) = key_mut(identity, &call.lane) {
                 issued(key, credential, now);
+                if let Some(phone) = phone_mut(identity, phone) {
+                    phone.dull_reads = 0;
+                }
             }
         }
         Answer::Revoked => revoke_accepted(identity, call, now),
+    }
+}
+
+/// HID answered a call that had been given up, or answered twice. What the call made is a fact;
+/// what it read is old by now, and is read again.
+pub(super) fn answered_late(
+    identity: &mut Identity,
+    call: &InFlight,
+    answer: &Answer,
+    now: Timestamp,
+) {
+    let Some(manager) = manager_of(identity, &call.lane) else {
+        return;
+    };
+    match answer {
+        Answer::UserCreated(user) => user_created_late(identity, manager, user, now),
+        Answer::InvitationCreated(invitation) => {
+            if let Some(enrollment) = identity.enrollments.get_mut(&manager) {
+                seen::note_invitation_created_late(enrollment, invitation, now);
+            }
+        }
+        Answer::Issued(credential) => issued_late(identity, &call.lane, credential, now),
+        Answer::Revoked => revoke_accepted(identity, call, now),
+        Answer::UserDeleted => user_deleted(identity, manager, now),
+        Answer::InvitationCancelled => cancelled(
+            identity,
+            manager,
+            &call.effect,
+            InvitationStatus::CancelInitiated,
+        ),
+        Answer::UserFound(_) | Answer::User(_) | Answer::Phone(_) | Answer::InvitationEmailed => {}
     }
 }
 
@@ -102,11 +136,13 @@ fn manager_of(identity: &Identity, lane: &Lane) -> Option<AcsSystemId> {
     }
 }
 
+/// The phone, unless it is gone.
 fn phone_mut(identity: &mut Identity, id: PhoneId) -> Option<&mut Phone> {
     identity
         .enrollments
         .values_mut()
         .find_map(|enrollment| enrollment.phones.get_mut(&id))
+        .filter(|phone| phone.removed_at.is_none())
 }
 
 fn key_mut<'a>(
@@ -138,6 +174,37 @@ fn user_created(
         seen::note_invitation_created(enrollment, invitation, at.now);
     }
     seen::note_user(policy, identity, manager, user, at);
+}
+
+fn user_created_late(
+    identity: &mut Identity,
+    manager: AcsSystemId,
+    user: &super::observation::UserSeen,
+    now: Timestamp,
+) {
+    let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
+        return;
+    };
+    match &enrollment.user.state {
+        CmUserState::Absent
+        | CmUserState::Unsure { .. }
+        | CmUserState::Taken
+        | CmUserState::Found { .. } => {
+            enrollment.user.state = CmUserState::Present {
+                id: user.id.clone(),
+                adopted: false,
+            };
+            enrollment.user.trouble.clear();
+        }
+        CmUserState::Present { .. }
+        | CmUserState::Conflict { .. }
+        | CmUserState::Refused(_)
+        | CmUserState::Deleting { .. }
+        | CmUserState::Gone => {}
+    }
+    for invitation in &user.invitations {
+        seen::note_invitation_created_late(enrollment, invitation, now);
+    }
 }
 
 fn user_found(
@@ -215,6 +282,7 @@ fn user_failed(
         | Effect::Wake => None,
     };
     let deleting = matches!(call.effect, Effect::DeleteUser { .. });
+    let searching = matches!(call.effect, Effect::SearchUser { .. });
     match (fault, creating) {
         (Fault::Refused, _) => enrollment.user.trouble.defer(now),
         (Fault::Unanswered, Some(with_invitation)) => {
@@ -224,6 +292,11 @@ fn user_failed(
             if enrollment.user_id().is_none() {
                 enrollment.user.state = CmUserState::Unsure { since: now };
             }
+            let seed = (id, call.effect.name());
+            enrollment
+                .user
+                .trouble
+                .fail(&policy.retry_schedule, seed, now);
         }
         (Fault::Conflict, Some(_)) => {
             enrollment.user.state = CmUserState::Taken;
@@ -231,7 +304,7 @@ fn user_failed(
         (Fault::Rejected(Rejection::UserData), Some(_)) => {
             enrollment.user.state = CmUserState::Refused(Rejection::UserData);
         }
-        (Fault::Gone, None) => user_gone(enrollment, policy, call, now),
+        (Fault::Gone, None) if !searching => user_gone(enrollment, policy, call, now),
         // Deleting already, or nothing told: a read shows it.
         (Fault::Already | Fault::Unanswered, None) if deleting => {
             user_deleted_maybe(enrollment, now);
@@ -310,6 +383,9 @@ fn invitation_failed(
             Fault::Unanswered if creating => {
                 invite.unattributed += 1;
                 invite.unsure_since = Some(now);
+                invite
+                    .trouble
+                    .fail(&policy.retry_schedule, (id, call.effect.name()), now);
             }
             Fault::Gone | Fault::Already | Fault::WrongState if !creating => {
                 invite.resend = false;
@@ -373,14 +449,31 @@ fn cancelled(
         .enrollments
         .get_mut(&manager)
         .and_then(|e| e.invitations.get_mut(invitation));
-    if let Some(known) = known {
+    if let Some(known) = known.filter(|known| known.status == InvitationStatus::Pending) {
         known.status = status;
         known.closed = true;
         known.trouble.clear();
     }
 }
 
-/// HID accepted an issue. Where the call had been given up, this is its effect.
+/// HID accepted an issue after we had given up on it: one doubt less. Where no call is unaccounted
+/// for, a read tells what the answer is worth.
+fn issued_late(identity: &mut Identity, lane: &Lane, credential: &CredentialSeen, now: Timestamp) {
+    let Some(((phone, _), key)) = key_mut(identity, lane) else {
+        return;
+    };
+    if key.held.get(&credential.id).is_some_and(|held| held.ours) {
+        return;
+    }
+    if key.doubt.unattributed > 0 {
+        key.doubt.account_for_one();
+        issued(key, credential, now);
+    } else if let Some(phone) = phone_mut(identity, phone) {
+        phone.look = Some(now);
+    }
+}
+
+/// HID accepted an issue.
 fn issued(key: &mut Key, credential: &CredentialSeen, now: Timestamp) {
     let repeated = key.doubt.unattributed > 0;
     key.held
@@ -392,20 +485,6 @@ fn issued(key: &mut Key, credential: &CredentialSeen, now: Timestamp) {
     }
     if repeated && key.doubt.stage == DoubtStage::Settled {
         key.doubt.stage = DoubtStage::Repeated { at: now, checks: 0 };
-    }
-}
-
-/// The answer of a call that had been given up came after all: one doubt less.
-pub(super) fn answered_late(identity: &mut Identity, call: &InFlight, answer: &Answer) {
-    let (Answer::Issued(credential), Some((_, key))) = (answer, key_mut(identity, &call.lane))
-    else {
-        return;
-    };
-    if !key.held.contains_key(&credential.id) {
-        key.doubt.unattributed = key.doubt.unattributed.saturating_sub(1);
-        if key.doubt.unattributed == 0 {
-            key.doubt.stage = DoubtStage::Settled;
-        }
     }
 }
 
@@ -432,7 +511,7 @@ fn issue_failed(
                 gave_up_at: now,
                 blank_at: None,
             };
-            return;
+            false
         }
         Fault::Rejected(rejection) => {
             key.failed = Some(rejection);
@@ -455,16 +534,20 @@ fn revoke_accepted(identity: &mut Identity, call: &InFlight, now: Timestamp) {
     let Effect::Revoke { credential } = &call.effect else {
         return;
     };
-    let Some((_, key)) = key_mut(identity, &call.lane) else {
+    let Some(((phone, _), key)) = key_mut(identity, &call.lane) else {
         return;
     };
-    if let Some(held) = key.held.get_mut(credential) {
-        held.doomed = true;
-        held.revoked_at = Some(now);
-        held.trouble.clear();
-        if !held.status.is_revoke() {
-            held.status = CredentialStatus::RevokeInitiated;
-        }
+    let Some(held) = key.held.get_mut(credential) else {
+        return;
+    };
+    held.doomed = true;
+    held.revoked_at = Some(now);
+    held.trouble.clear();
+    if !held.status.is_revoke() {
+        held.status = CredentialStatus::RevokeInitiated;
+    }
+    if let Some(phone) = phone_mut(identity, phone) {
+        phone.dull_reads = 0;
     }
 }
 
@@ -515,6 +598,7 @@ fn read_phone_failed(
     fault: Fault,
     now: Timestamp,
 ) {
+    let identity_id = identity.id;
     let Lane::Phone(id) = call.lane else { return };
     let Some(phone) = phone_mut(identity, id) else {
         return;
@@ -528,13 +612,17 @@ fn read_phone_failed(
                 now,
             },
         ),
-        Fault::Refused
-        | Fault::Unanswered
+        Fault::Refused => phone.trouble.defer(now),
+        Fault::Unanswered
         | Fault::Conflict
         | Fault::Already
         | Fault::WrongState
         | Fault::OutOfStock
         | Fault::Busy
-        | Fault::Rejected(_) => phone.read_refused_at = Some(now),
+        | Fault::Rejected(_) => {
+            phone
+                .trouble
+                .fail(&policy.retry_schedule, (identity_id, "read"), now)
+        }
     }
 }

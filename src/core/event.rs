@@ -1,6 +1,6 @@
 //! What the events feed says. Events are hints: late, twice, out of order; none of them undoes a fact.
 
-use super::effect::Lane;
+use super::effect::Effect;
 use super::identity::{CmUserState, Enrollment, Identity};
 use super::ids::{ContainerId, CredentialId, InvitationId, PhoneId, Timestamp};
 use super::observation::{
@@ -12,7 +12,13 @@ use super::seen;
 
 /// The feed told `event`.
 pub(super) fn told(policy: &Policy, identity: &mut Identity, event: &Event, now: Timestamp) {
-    let issuing_to = issuing_to(identity);
+    let issuing = is_making(identity, |effect| matches!(effect, Effect::Issue { .. }));
+    let inviting = is_making(identity, |effect| {
+        matches!(
+            effect,
+            Effect::CreateUser { .. } | Effect::CreateInvitation { .. }
+        )
+    });
     let Some(enrollment) = identity.enrollments.get_mut(&event.manager) else {
         return;
     };
@@ -41,13 +47,14 @@ pub(super) fn told(policy: &Policy, identity: &mut Identity, event: &Event, now:
             }
         }
         Happening::Invitation { invitation, status } => {
-            invitation_told(enrollment, invitation, status, now);
+            if !inviting || enrollment.invitations.contains_key(invitation) {
+                invitation_told(enrollment, invitation, status, now);
+            }
         }
         Happening::KeyIssued {
             credential,
             container,
         } => {
-            let issuing = issuing_to.is_some();
             if !key_issued(enrollment, credential) && !issuing {
                 look_at(enrollment, event, credential, container.as_ref(), now);
             }
@@ -56,7 +63,7 @@ pub(super) fn told(policy: &Policy, identity: &mut Identity, event: &Event, now:
             credential,
             container,
         } => {
-            if issuing_to.is_none() {
+            if !issuing {
                 look_at(enrollment, event, credential, container.as_ref(), now);
             }
         }
@@ -64,18 +71,12 @@ pub(super) fn told(policy: &Policy, identity: &mut Identity, event: &Event, now:
     }
 }
 
-/// The phone to which an issue is under way: its own answer will tell more than its echo.
-fn issuing_to(identity: &Identity) -> Option<PhoneId> {
-    match identity.in_flight.as_ref().map(|call| &call.lane)? {
-        Lane::Key(phone, _) => Some(*phone),
-        Lane::CmUser(_)
-        | Lane::Invitation(_)
-        | Lane::Read(_)
-        | Lane::Wait(_)
-        | Lane::Sweep(_)
-        | Lane::Phone(_)
-        | Lane::Timer => None,
-    }
+/// A call that makes such a thing is under way: its own answer will tell more than its echo.
+fn is_making(identity: &Identity, what: impl Fn(&Effect) -> bool) -> bool {
+    identity
+        .in_flight
+        .as_ref()
+        .is_some_and(|call| what(&call.effect))
 }
 
 fn phone_active(
@@ -91,7 +92,6 @@ fn phone_active(
     let ours = invitation
         .and_then(|id| enrollment.invitations.get(id))
         .is_some_and(|known| known.ours);
-    seen::close_invitations(enrollment, invitation.filter(|_| ours));
     if let Some(phone) = enrollment.phones.get_mut(&id) {
         match phone.status {
             ContainerStatus::Initialized | ContainerStatus::Unknown(_) => {
@@ -102,6 +102,7 @@ fn phone_active(
         }
         return;
     }
+    seen::close_invitations(enrollment, invitation.filter(|_| ours));
     let overlap = policy
         .managers
         .get(&event.manager)

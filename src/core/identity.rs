@@ -37,6 +37,8 @@ pub struct Identity {
     pub in_flight: Option<InFlight>,
     /// Number of the last call.
     pub calls: CallNo,
+    /// When it last changed: the states seen then are those that a later change starts from.
+    pub changed_at: Timestamp,
 }
 
 /// Who a person is, as the operator's software told us.
@@ -262,8 +264,8 @@ pub struct Phone {
     pub look: Option<Timestamp>,
     /// When it was last read.
     pub read_at: Option<Timestamp>,
-    /// When a read was last refused.
-    pub read_refused_at: Option<Timestamp>,
+    /// Failures of its reads.
+    pub trouble: Trouble,
     /// Reads in a row that told nothing new.
     pub dull_reads: u32,
     /// One a part number.
@@ -380,6 +382,7 @@ impl Identity {
             deleting_since: None,
             in_flight: None,
             calls: CallNo(0),
+            changed_at: created_at,
         }
     }
 
@@ -469,6 +472,26 @@ impl Phone {
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.status == ContainerStatus::Active && self.removed_at.is_none()
+    }
+}
+
+impl Invite {
+    /// One call's effect was seen; with the last one nothing is left to look for.
+    pub fn account_for_one(&mut self) {
+        self.unattributed = self.unattributed.saturating_sub(1);
+        if self.unattributed == 0 {
+            self.unsure_since = None;
+        }
+    }
+}
+
+impl Doubt {
+    /// One call's effect was seen; with the last one nothing is left to look for.
+    pub fn account_for_one(&mut self) {
+        self.unattributed = self.unattributed.saturating_sub(1);
+        if self.unattributed == 0 {
+            self.stage = DoubtStage::Settled;
+        }
     }
 }
 

@@ -240,17 +240,9 @@ impl Planner<'_> {
                 );
             }
             CmUserState::Taken => {
-                let Some(user) = new_user(self.identity) else {
-                    return;
-                };
-                self.owe(
-                    lane,
-                    Class::Issue,
-                    not_before,
-                    Effect::SearchUser {
-                        by: SearchBy::Email(user.email),
-                    },
-                );
+                let ours = SearchBy::ExternalId(self.identity.id);
+                let by = new_user(self.identity).map_or(ours, |user| SearchBy::Email(user.email));
+                self.owe(lane, Class::Issue, not_before, Effect::SearchUser { by });
             }
             CmUserState::Found { id } => {
                 self.owe(
@@ -336,8 +328,8 @@ impl Planner<'_> {
             let effect = Effect::ReadUser { user: user.clone() };
             planner.owe_earlier(Lane::Read(planner.manager), class, at.max(refused), effect);
         };
-        if let Some(since) = self.enrollment.invite.unsure_since {
-            read(self, Class::Issue, since.plus(self.policy.settle_delay));
+        if let Some(at) = invitation_told_at(self.policy, self.enrollment) {
+            read(self, Class::Issue, at);
         }
         if let Some(at) = self.enrollment.look {
             read(self, Class::Confirm, at);
@@ -434,15 +426,15 @@ impl Planner<'_> {
             .keys
             .keys()
             .any(|part| is_key_wanted(self.identity, self.manager, (id, phone), part, self.now));
-        let settle = self.policy.settle_delay;
+        let again_at = phone
+            .missing_since
+            .map(|since| since.plus(self.policy.settle_delay));
+        let earliest = again_at.unwrap_or_default().max(phone.trouble.not_before);
         let read = |planner: &mut Self, class: Class, at: Timestamp| {
             let effect = Effect::ReadPhone {
                 container: phone.container.clone(),
             };
-            let deferred = phone
-                .read_refused_at
-                .map_or(Timestamp(0), |at| at.plus(super::backoff::DEFER));
-            planner.owe_earlier(Lane::Phone(id), class, at.max(deferred), effect);
+            planner.owe_earlier(Lane::Phone(id), class, at.max(earliest), effect);
         };
         if phone.read_first && wanted {
             read(self, Class::Issue, phone.created_at);
@@ -450,8 +442,8 @@ impl Planner<'_> {
         if let Some(at) = phone.look {
             read(self, Class::Issue, at);
         }
-        if let Some(since) = phone.missing_since {
-            read(self, Class::Confirm, since.plus(settle));
+        if let Some(at) = again_at {
+            read(self, Class::Confirm, at);
         }
         if phone.enrolled && phone.status != ContainerStatus::Active {
             let last = phone.read_at.unwrap_or(phone.created_at);
@@ -542,8 +534,8 @@ fn to_revoke(key: &Key, wanted: bool) -> Option<(&CredentialId, &Held)> {
         let revocable = held.status.is_issue() || held.status == CredentialStatus::IssueFailed;
         let unwanted = !wanted && (held.ours || current);
         let surplus = wanted && held.ours && !current && key.current.is_some();
-        let failed =
-            wanted && held.status == CredentialStatus::IssueFailed && (held.ours || current);
+        let in_the_way = held.ours || current || key.current.is_none();
+        let failed = wanted && held.status == CredentialStatus::IssueFailed && in_the_way;
         revocable && !accepted && (unwanted || surplus || failed || held.doomed)
     };
     key.held
@@ -606,14 +598,37 @@ pub fn is_key_withdrawn(key: &Key) -> bool {
     !ours && !matches!(key.doubt.stage, DoubtStage::Open { .. })
 }
 
-/// No invitation of ours is open or in doubt.
+/// When a read tells what became of an unanswered create. While the automation runs, a second
+/// invitation is cancelled as soon as it shows; after a stop a late one would stay.
+#[must_use]
+pub fn invitation_told_at(policy: &Policy, enrollment: &Enrollment) -> Option<Timestamp> {
+    let wait = if enrollment.is_running() {
+        policy.settle_delay
+    } else {
+        policy.late_effect_bound
+    };
+    Some(enrollment.invite.unsure_since?.plus(wait))
+}
+
+/// No invitation of ours is open or in doubt. None outlives its user.
 #[must_use]
 pub fn is_invitation_closed(enrollment: &Enrollment) -> bool {
     let open = enrollment
         .invitations
         .values()
         .any(|i| i.ours && i.status == InvitationStatus::Pending);
-    !open && enrollment.invite.unsure_since.is_none()
+    let has_user = match &enrollment.user.state {
+        CmUserState::Unsure { .. }
+        | CmUserState::Taken
+        | CmUserState::Found { .. }
+        | CmUserState::Present { .. }
+        | CmUserState::Deleting { .. } => true,
+        CmUserState::Absent
+        | CmUserState::Conflict { .. }
+        | CmUserState::Refused(_)
+        | CmUserState::Gone => false,
+    };
+    !has_user || (!open && enrollment.invite.unsure_since.is_none())
 }
 
 fn step_of(schedule: &[Duration], index: u32) -> Duration {

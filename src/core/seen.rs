@@ -5,13 +5,14 @@
 //! `settle_delay` apart settle it.
 
 use super::identity::{
-    CmUserState, DoubtStage, Enrollment, Held, Identity, Invitation, Key, Phone,
+    CmUserState, DoubtStage, Enrollment, Held, Identity, Invitation, Key, Phone, Trouble,
 };
 use super::ids::{AcsSystemId, CredentialId, InvitationId, PartNumber, PhoneId, Timestamp};
 use super::observation::{
     ContainerSeen, ContainerStatus, CredentialSeen, CredentialStatus, InvitationSeen,
     InvitationStatus, Rejection, UserSeen,
 };
+use super::plan;
 use super::policy::Policy;
 
 /// After a repeated issue a surplus is looked for by reads 1, 10 and 60 minutes later (contract.md G1).
@@ -48,7 +49,7 @@ pub fn note_user(
             id: id.clone(),
             adopted: *adopted,
         },
-        // The call that was to delete it had no effect.
+        // The deletion was never begun: once more.
         CmUserState::Deleting { id, since }
             if !seen.deleting && at.began >= since.plus(policy.settle_delay) =>
         {
@@ -98,12 +99,7 @@ pub fn note_user(
     for invitation in &seen.invitations {
         note_invitation(enrollment, invitation, at.now);
     }
-    let settle = policy.settle_delay;
-    if enrollment
-        .invite
-        .unsure_since
-        .is_some_and(|since| at.began >= since.plus(settle))
-    {
+    if plan::invitation_told_at(policy, enrollment).is_some_and(|told_at| at.began >= told_at) {
         enrollment.invite.unsure_since = None;
     }
     for container in &seen.containers {
@@ -121,36 +117,41 @@ pub fn note_user(
     }
 }
 
-/// Notes an invitation, whoever made it.
+/// Notes an invitation as shown. One that is new while a create call is unaccounted for is that call's.
 pub fn note_invitation(enrollment: &mut Enrollment, seen: &InvitationSeen, now: Timestamp) {
-    let known = enrollment.invitations.contains_key(&seen.id);
-    let ours = !known && enrollment.invite.unattributed > 0;
-    if ours {
-        enrollment.invite.unattributed -= 1;
-        enrollment.invite.wanted = false;
-        enrollment.invite.trouble.clear();
+    if enrollment.invitations.contains_key(&seen.id) {
+        update_invitation(enrollment, seen, now);
+    } else if enrollment.invite.unattributed > 0 {
+        enrollment.invite.account_for_one();
+        note_invitation_created(enrollment, seen, now);
+    } else {
+        let invitation = new_invitation(seen, now);
+        enrollment.invitations.insert(seen.id.clone(), invitation);
+        update_invitation(enrollment, seen, now);
     }
-    let installation = enrollment.invite.installation.clone();
-    let invitation = enrollment
-        .invitations
-        .entry(seen.id.clone())
-        .or_insert_with(|| Invitation {
-            code: None,
-            status: seen.status.clone(),
-            ours,
-            created_at: now,
-            expires_at: None,
-            installation: installation.filter(|_| ours),
-            acknowledged_at: None,
-            cancel: false,
-            closed: false,
-            trouble: super::identity::Trouble::default(),
-        });
-    if let Some(code) = &seen.code {
-        invitation.code = Some(code.clone());
+}
+
+fn new_invitation(seen: &InvitationSeen, now: Timestamp) -> Invitation {
+    Invitation {
+        code: None,
+        status: seen.status.clone(),
+        ours: false,
+        created_at: now,
+        expires_at: None,
+        installation: None,
+        acknowledged_at: None,
+        cancel: false,
+        closed: false,
+        trouble: Trouble::default(),
     }
-    invitation.expires_at = seen.expires_at.or(invitation.expires_at);
-    note_invitation_status(invitation, &seen.status, now);
+}
+
+fn update_invitation(enrollment: &mut Enrollment, seen: &InvitationSeen, now: Timestamp) {
+    if let Some(invitation) = enrollment.invitations.get_mut(&seen.id) {
+        invitation.code = seen.code.clone().or(invitation.code.take());
+        invitation.expires_at = seen.expires_at.or(invitation.expires_at);
+        note_invitation_status(invitation, &seen.status, now);
+    }
 }
 
 /// Notes how an invitation stands. A final status never goes back to an open one: events come late and twice.
@@ -159,7 +160,14 @@ pub fn note_invitation_status(
     seen: &InvitationStatus,
     now: Timestamp,
 ) {
-    if *seen == InvitationStatus::Pending && invitation.status != InvitationStatus::Pending {
+    let open = matches!(
+        invitation.status,
+        InvitationStatus::Pending | InvitationStatus::Unknown(_)
+    );
+    let cancelled = invitation.status == InvitationStatus::Cancelled;
+    if (*seen == InvitationStatus::Pending && !open)
+        || (*seen == InvitationStatus::CancelInitiated && cancelled)
+    {
         return;
     }
     if *seen == InvitationStatus::Acknowledged {
@@ -168,16 +176,37 @@ pub fn note_invitation_status(
     invitation.status = seen.clone();
 }
 
-/// An answered create: it is ours, and the wish for it is met.
+/// A create call made it: it is ours, and the wish for it is met. Its event may have come first.
 pub fn note_invitation_created(enrollment: &mut Enrollment, seen: &InvitationSeen, now: Timestamp) {
-    note_invitation(enrollment, seen, now);
     let installation = enrollment.invite.installation.take();
-    if let Some(invitation) = enrollment.invitations.get_mut(&seen.id) {
-        invitation.ours = true;
-        invitation.installation = installation;
-    }
+    let invitation = enrollment
+        .invitations
+        .entry(seen.id.clone())
+        .or_insert_with(|| new_invitation(seen, now));
+    invitation.ours = true;
+    invitation.installation = installation;
+    update_invitation(enrollment, seen, now);
     enrollment.invite.wanted = false;
+    enrollment.invite.resend = false;
     enrollment.invite.trouble.clear();
+}
+
+/// A create call made it that had been given up. Where none is unaccounted for, a read tells more.
+pub fn note_invitation_created_late(
+    enrollment: &mut Enrollment,
+    seen: &InvitationSeen,
+    now: Timestamp,
+) {
+    let known = enrollment.invitations.get(&seen.id);
+    if known.is_some_and(|invitation| invitation.ours) {
+        return;
+    }
+    if enrollment.invite.unattributed > 0 {
+        enrollment.invite.account_for_one();
+        note_invitation_created(enrollment, seen, now);
+    } else {
+        enrollment.look = Some(now);
+    }
 }
 
 /// A phone came of the invitation; where nobody says of which, of all that were redeemed.
@@ -207,6 +236,7 @@ pub fn note_phone(
         }
         close_invitations(enrollment, None);
     }
+    let before = enrollment.phones.get(&id).cloned();
     let phone = enrollment
         .phones
         .entry(id)
@@ -214,14 +244,13 @@ pub fn note_phone(
     if phone.removed_at.is_some() {
         return;
     }
-    let before = phone.clone();
     phone.status = seen.status.clone();
     phone.device = seen.device.clone();
     phone.missing_since = None;
     phone.read_first = false;
     phone.look = phone.look.filter(|asked| *asked > at.began);
     phone.read_at = Some(at.now);
-    phone.read_refused_at = None;
+    phone.trouble.clear();
     for credential in &seen.credentials {
         if let Some(part_number) = part_number_of(phone, credential) {
             phone.keys.entry(part_number).or_default();
@@ -243,17 +272,19 @@ pub fn note_phone(
     if gone {
         remove_phone(phone, at.now);
     }
-    phone.dull_reads = before.dull_reads;
-    let told = Phone {
-        read_at: before.read_at,
-        read_refused_at: before.read_refused_at,
-        look: before.look,
-        ..phone.clone()
-    } != before;
+    let told = before.as_ref().is_none_or(|before| {
+        let unread = Phone {
+            read_at: before.read_at,
+            trouble: before.trouble.clone(),
+            look: before.look,
+            ..phone.clone()
+        };
+        unread != *before
+    });
     phone.dull_reads = if told {
         0
     } else {
-        before.dull_reads.saturating_add(1)
+        phone.dull_reads.saturating_add(1)
     };
 }
 
@@ -285,7 +316,7 @@ pub fn new_phone(seen: &ContainerSeen, enrolled: bool, now: Timestamp) -> Phone 
         removed_at: None,
         look: None,
         read_at: None,
-        read_refused_at: None,
+        trouble: Trouble::default(),
         dull_reads: 0,
         keys: std::collections::BTreeMap::new(),
     }
@@ -355,9 +386,8 @@ fn note_credential(policy: &Policy, key: &mut Key, seen: &CredentialSeen, at: Re
     }
     let Some(held) = key.held.get_mut(&seen.id) else {
         let ours = key.doubt.unattributed > 0;
-        key.doubt.unattributed = key.doubt.unattributed.saturating_sub(1);
-        if key.doubt.unattributed == 0 {
-            key.doubt.stage = DoubtStage::Settled;
+        if ours {
+            key.doubt.account_for_one();
         }
         key.held
             .insert(seen.id.clone(), held_as(seen, ours, at.now));
@@ -397,7 +427,7 @@ pub fn held_as(seen: &CredentialSeen, ours: bool, now: Timestamp) -> Held {
         missing_since: None,
         doomed: false,
         revoked_at: None,
-        trouble: super::identity::Trouble::default(),
+        trouble: Trouble::default(),
     }
 }
 

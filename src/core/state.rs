@@ -371,7 +371,7 @@ pub fn invitation_name(status: &InvitationStatus) -> &'static str {
     }
 }
 
-/// What a step changed, entity by entity.
+/// What changed since the last change, entity by entity: by the step, or by time alone.
 #[must_use]
 pub fn changes(
     policy: &Policy,
@@ -379,7 +379,7 @@ pub fn changes(
     after: Option<&Identity>,
     now: Timestamp,
 ) -> Vec<Change> {
-    let from = all(policy, before, now);
+    let from = all(policy, before, before.changed_at);
     let to = after
         .map(|after| all(policy, after, now))
         .unwrap_or_default();

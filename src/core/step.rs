@@ -34,10 +34,11 @@ pub fn step(policy: &Policy, before: &Identity, seen: &Observation, now: Timesta
         Observation::Wish(wish) => wish::take(&mut identity, wish, now),
         Observation::Started(lane) => started = start(policy, &mut identity, lane, now),
         Observation::Answered(call, answer) => {
-            if !finish(&mut identity, call) {
-                answer::answered_late(&mut identity, call, answer);
+            if finish(&mut identity, call) {
+                answer::answered(policy, &mut identity, call, answer, now);
+            } else {
+                answer::answered_late(&mut identity, call, answer, now);
             }
-            answer::answered(policy, &mut identity, call, answer, now);
         }
         Observation::Failed(call, fault) => {
             // A call that was given up already has been counted already.
@@ -48,11 +49,17 @@ pub fn step(policy: &Policy, before: &Identity, seen: &Observation, now: Timesta
         Observation::Event(event) => event::told(policy, &mut identity, event, now),
         Observation::Woken => {}
     }
-    let identity = settle(policy, identity, now);
+    let mut identity = settle(policy, identity, now);
     let owed = identity
         .as_ref()
         .map_or_else(BTreeMap::new, |identity| plan::owed(policy, identity, now));
     let changes = state::changes(policy, before, identity.as_ref(), now);
+    if let Some(identity) = identity
+        .as_mut()
+        .filter(|identity| **identity != *before || !changes.is_empty())
+    {
+        identity.changed_at = now;
+    }
     Step {
         identity,
         owed,
@@ -226,15 +233,16 @@ fn settle_invitations(policy: &Policy, manager: AcsSystemId, enrollment: &mut En
     let max_renewals = policy.managers.get(&manager).map_or(0, |m| m.max_renewals);
     let has_phone = enrollment.has_phone();
     let invite = &mut enrollment.invite;
-    let mut expired = enrollment.invitations.values_mut().filter(|invitation| {
-        invitation.ours && !invitation.closed && invitation.status == InvitationStatus::Expired
-    });
-    if let Some(invitation) = expired.next() {
-        invitation.closed = true;
-        if newest.is_none() && !has_phone && !invite.wanted && invite.renewals < max_renewals {
-            invite.renewals += 1;
-            invite.wanted = true;
-        }
+    let mut expired = false;
+    for invitation in enrollment.invitations.values_mut().filter(|i| i.ours) {
+        let ends = !invitation.closed && invitation.status == InvitationStatus::Expired;
+        invitation.closed |= ends;
+        expired |= ends;
+    }
+    let renewable = newest.is_none() && !has_phone && invite.renewals < max_renewals;
+    if expired && renewable && !invite.wanted {
+        invite.renewals += 1;
+        invite.wanted = true;
     }
     for invitation in enrollment.invitations.values_mut() {
         invitation.closed |= matches!(

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::{AcsUser, Automation, CmUserState, Identity, Parent, Profile};
+use super::identity::{AcsUser, Automation, CmUserState, Enrollment, Identity, Parent, Profile};
 use super::ids::{
     AcsSystemId, AcsUserId, AutomationId, ChildId, ParentId, PartNumber, Personal, Timestamp,
 };
@@ -81,7 +81,12 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
     match wish {
         Wish::Identity(profile) => {
             identity.listed = true;
-            identity.profile = profile.clone();
+            if identity.profile != *profile {
+                identity.profile = profile.clone();
+                for enrollment in identity.enrollments.values_mut() {
+                    try_user_again(enrollment);
+                }
+            }
         }
         Wish::AcsUser {
             id,
@@ -171,6 +176,7 @@ fn launch(
         return;
     }
     let enrollment = identity.enrollments.entry(manager).or_default();
+    try_user_again(enrollment);
     if enrollment.is_running() {
         return;
     }
@@ -188,6 +194,10 @@ fn launch(
     }
     enrollment.invite.renewals = 0;
     enrollment.invite.wanted = !enrollment.has_phone() && enrollment.open_invitation().is_none();
+}
+
+/// A new wish is a new try.
+fn try_user_again(enrollment: &mut Enrollment) {
     if matches!(
         enrollment.user.state,
         CmUserState::Refused(_) | CmUserState::Conflict { .. } | CmUserState::Gone

@@ -3,11 +3,19 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod architecture;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod core_props;
+#[cfg(test)]
+mod core_table;
+#[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
@@ -40,5 +48,7 @@ mod simulator_rules;
 mod simulator_support;
 #[cfg(test)]
 mod store_contract;
+#[cfg(test)]
+mod support;
 #[cfg(test)]
 mod telemetry;

@@ -13,6 +13,8 @@ mod core_props;
 #[cfg(test)]
 mod core_table;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod lifecycle;
@@ -28,6 +30,10 @@ mod origo_simulator;
 mod origo_stub;
 #[cfg(test)]
 mod origo_token;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod process_support;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

@@ -83,10 +83,10 @@ pub enum Faults {
 #[derive(Args, Clone, Debug)]
 pub struct Demo {
     /// People
-    #[arg(long, value_name = "N", default_value_t = 25)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub identities: u32,
     /// Phones of each person
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=5))]
     pub phones: u32,
     /// Inject the standard mix of faults
     #[arg(long)]
@@ -94,6 +94,9 @@ pub struct Demo {
     /// How many times faster than life
     #[arg(long, value_name = "X", default_value_t = 60.0, value_parser = speed)]
     pub speed: f64,
+    /// Number from which the simulator's randomness follows
+    #[arg(long, value_name = "N", default_value_t = 1, hide = true)]
+    pub seed: u64,
 }
 
 fn speed(text: &str) -> Result<f64, String> {

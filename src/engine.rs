@@ -95,7 +95,8 @@ impl Engine {
     }
 
     /// Lets `decide` look at the identity as it is (`None`: there is none) and takes in the wishes
-    /// that it returns, all or none. It may be asked again when somebody else commits meanwhile.
+    /// that it returns, all or none; where it returns none, nothing is written. It may be asked again
+    /// when somebody else commits meanwhile.
     /// Returns the identity as it is afterwards.
     pub async fn wish<E>(
         &self,
@@ -108,6 +109,9 @@ impl Engine {
             let loaded = self.store.load(id).await?;
             let wishes = decide(loaded.as_ref().map(|loaded| &loaded.identity))
                 .map_err(WishError::Refused)?;
+            if wishes.is_empty() {
+                return Ok(loaded.map(|loaded| loaded.identity));
+            }
             let before = Before::of(loaded, id, now);
             let mut after = Some(before.identity.clone());
             let mut changes = Vec::new();
@@ -223,10 +227,11 @@ impl Engine {
             let before = Before::of(Some(loaded), id, now);
             let step = step(&self.policy(), &before.identity, seen, now);
             let claim = claim(&step);
-            let woken = matches!(seen, Observation::Woken);
+            // Asked for what is due: where nothing is, time alone has changed what is owed.
+            let stale = matches!(seen, Observation::Woken | Observation::Started(_));
             let stepped = Stepped::from(step);
             let unchanged = stepped.identity.as_ref() == Some(&before.identity);
-            if unchanged && claim == ClaimChange::Keep && !woken {
+            if unchanged && claim == ClaimChange::Keep && !stale {
                 return Ok(Some(stepped));
             }
             match self.commit(&before, &stepped, claim, cause, now).await {

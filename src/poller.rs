@@ -61,6 +61,7 @@ impl Poller {
     pub async fn turn(&mut self) -> Result<Polled, Error> {
         let now = self.engine.now();
         let manager = Arc::clone(&self.manager);
+        let mut feed = self.feed().await?;
         if let Some(until) = manager.feed_gate.pass(now, manager.request_timeout * 2) {
             return Ok(Polled::NotBefore(until));
         }
@@ -73,7 +74,6 @@ impl Poller {
             manager.feed_gate.unused(now);
             return Ok(Polled::NotBefore(at));
         }
-        let mut feed = self.feed().await?;
         let overlap_ms = i64::try_from(self.polling.overlap.as_millis()).unwrap_or(i64::MAX);
         let fetched = manager
             .client
@@ -106,17 +106,20 @@ impl Poller {
         if let Some(feed) = &self.feed {
             return Ok(feed.clone());
         }
-        // A new database has nothing that an older event could be about.
-        let fresh = || Feed {
-            cursor: self.engine.now(),
-            seen: Vec::new(),
+        let feed = match self.engine.store().load_feed(self.manager.id).await? {
+            Some(feed) => feed,
+            None => {
+                // A new database has nothing that an older event could be about; what comes from
+                // now on must not be missed, should the first polls fail.
+                let feed = Feed {
+                    cursor: self.engine.now(),
+                    seen: Vec::new(),
+                };
+                let save = self.engine.store().save_feed(self.manager.id, feed.clone());
+                save.await?;
+                feed
+            }
         };
-        let feed = self
-            .engine
-            .store()
-            .load_feed(self.manager.id)
-            .await?
-            .unwrap_or_else(fresh);
         self.feed = Some(feed.clone());
         Ok(feed)
     }

@@ -4,7 +4,9 @@
 //! has a stable `event` and an `id` that is never used for anything else. The list is
 //! explained in `docs/log-events.md`; a test holds the two together.
 
+use std::fs::File;
 use std::io::{IsTerminal as _, stdout};
+use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
@@ -35,6 +37,13 @@ pub fn init(format: Format, level: Level) -> Result<(), TryInitError> {
     };
     tracing_subscriber::registry()
         .with(lines(json, level, stdout))
+        .try_init()
+}
+
+/// Starts logging to a file, as text; fails if logging was started before.
+pub fn init_file(file: File, level: Level) -> Result<(), TryInitError> {
+    tracing_subscriber::registry()
+        .with(lines(false, level, Arc::new(file)))
         .try_init()
 }
 

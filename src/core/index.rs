@@ -21,6 +21,8 @@ pub enum Kind {
     IdentityPhoneNumber,
     /// An ACS user.
     AcsUser,
+    /// An ACS user without an identity, for linking; id `system/e-mail address` or `system/phone number`.
+    UnlinkedAcsUser,
     /// An enrollment automation.
     Automation,
     /// A parent.
@@ -49,6 +51,7 @@ impl Kind {
             Self::IdentityEmail => "identity_email",
             Self::IdentityPhoneNumber => "identity_phone_number",
             Self::AcsUser => "acs_user",
+            Self::UnlinkedAcsUser => "unlinked_acs_user",
             Self::Automation => "automation",
             Self::Parent => "parent",
             Self::Child => "child",
@@ -60,12 +63,17 @@ impl Kind {
         }
     }
 
-    /// Two identities must not have the same one; a commit that tries is refused. HID's ids are
-    /// facts about elsewhere and refuse nothing: the first identity to name one keeps it.
+    /// Two identities must not have the same one; a commit that tries is refused. HID's ids and what
+    /// people are found by in a system are facts about elsewhere and refuse nothing: the first
+    /// identity to name one keeps it.
     #[must_use]
     pub fn is_exclusive(self) -> bool {
         match self {
-            Self::HidUser | Self::HidInvitation | Self::HidContainer | Self::HidCredential => false,
+            Self::UnlinkedAcsUser
+            | Self::HidUser
+            | Self::HidInvitation
+            | Self::HidContainer
+            | Self::HidCredential => false,
             Self::Identity
             | Self::IdentityKey
             | Self::IdentityEmail
@@ -99,7 +107,10 @@ pub struct Row {
 impl fmt::Debug for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = match self.kind {
-            Kind::IdentityKey | Kind::IdentityEmail | Kind::IdentityPhoneNumber => "‹personal›",
+            Kind::IdentityKey
+            | Kind::IdentityEmail
+            | Kind::IdentityPhoneNumber
+            | Kind::UnlinkedAcsUser => "‹personal›",
             Kind::Identity
             | Kind::AcsUser
             | Kind::Automation
@@ -119,6 +130,12 @@ impl fmt::Debug for Row {
 #[must_use]
 pub fn remote(manager: AcsSystemId, id: &impl fmt::Display) -> String {
     format!("{manager}/{id}")
+}
+
+/// How an e-mail address or phone number is written in the index of one system.
+#[must_use]
+pub fn in_system(system: AcsSystemId, text: &str) -> String {
+    format!("{system}/{text}")
 }
 
 /// Every row under which `identity` is found.
@@ -148,6 +165,10 @@ pub fn rows(identity: &Identity) -> BTreeSet<Row> {
             acs_system: Some(user.acs_system.to_string()),
             ..row
         });
+        let found_by = [&user.email_address, &user.phone_number];
+        for text in found_by.into_iter().flatten().filter(|_| !identity.listed) {
+            rows.add(Kind::UnlinkedAcsUser, &in_system(user.acs_system, &text.0));
+        }
     }
     for (id, parent) in &identity.parents {
         let row = Row {

@@ -1,6 +1,8 @@
 //! One test binary; its files are the layers of tests, from the cheapest to the dearest.
 
 #[cfg(test)]
+mod api;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod cli;
@@ -10,6 +12,8 @@ mod config;
 mod core_props;
 #[cfg(test)]
 mod core_table;
+#[cfg(test)]
+mod demo;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
@@ -26,6 +30,12 @@ mod origo_simulator;
 mod origo_stub;
 #[cfg(test)]
 mod origo_token;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod process_support;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod simulator_endpoints;
 #[cfg(test)]

@@ -8,7 +8,8 @@ use origo_adapter::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::store::{
-    Commit, Counts, Due, DueQuery, Error, Feed, Grant, JournalRow, ListQuery, Loaded, Slot, Store, Verb,
+    Commit, Counts, Due, DueQuery, Error, Feed, Grant, JournalRow, ListQuery, Loaded, Slot, Store,
+    Verb,
 };
 use uuid::Uuid;
 
@@ -23,7 +24,10 @@ struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self { left: AtomicI64::new(i64::MAX), after: AtomicI64::new(0) }
+        Self {
+            left: AtomicI64::new(i64::MAX),
+            after: AtomicI64::new(0),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! simulator behind the client's transport instead of a network; a virtual clock. One seed is one
 //! story and replays exactly. A failing seed prints what was done.
 //!
-//! More seeds: `SIMULATION_SEEDS=100000 cargo test simulation`.
+//! More seeds: `SIMULATION_SEEDS=100000 cargo test simulation`; one of them: `SIMULATION_SEED=147`.
 
 mod fuse;
 mod story;
@@ -13,23 +13,32 @@ use story::{Bug, Rules, run};
 /// In CI; more by environment.
 const SEEDS: u64 = 1000;
 
-fn seeds() -> u64 {
-    let asked = option_env!("SIMULATION_SEEDS").map(str::to_owned);
-    #[expect(clippy::disallowed_methods, reason = "the count is a matter of the test run, not of the product")]
-    let asked = std::env::var("SIMULATION_SEEDS").ok().or(asked);
-    asked.and_then(|n| n.parse().ok()).unwrap_or(SEEDS)
+fn asked(name: &str) -> Option<u64> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the count is a matter of the test run, not of the product"
+    )]
+    std::env::var(name).ok().map(|n| n.parse().unwrap())
 }
 
 /// Runs `seeds` stories on all cores; returns the failing ones, in order.
 fn violations(seeds: u64, rules: &Rules) -> Vec<(u64, String)> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from) as u64;
     let mut failures: Vec<(u64, String)> = std::thread::scope(|scope| {
-        let work = |thread: u64| move || -> Vec<(u64, String)> {
-            let mine = (thread..seeds).step_by(usize::try_from(threads).unwrap());
-            mine.filter_map(|seed| run(seed, rules).err().map(|error| (seed, error))).collect()
+        let work = |thread: u64| {
+            move || -> Vec<(u64, String)> {
+                let mine = (thread..seeds).step_by(usize::try_from(threads).unwrap());
+                mine.filter_map(|seed| run(seed, rules).err().map(|error| (seed, error)))
+                    .collect()
+            }
         };
-        let handles: Vec<_> = (0..threads).map(|thread| scope.spawn(work(thread))).collect();
-        handles.into_iter().flat_map(|handle| handle.join().unwrap()).collect()
+        let handles: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(work(thread)))
+            .collect();
+        handles
+            .into_iter()
+            .flat_map(|handle| handle.join().unwrap())
+            .collect()
     });
     failures.sort_by_key(|(seed, _)| *seed);
     failures
@@ -37,26 +46,48 @@ fn violations(seeds: u64, rules: &Rules) -> Vec<(u64, String)> {
 
 #[test]
 fn no_seed_breaks_a_guarantee() {
-    let seeds = seeds();
+    if let Some(seed) = asked("SIMULATION_SEED") {
+        run(seed, &Rules::default()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        return;
+    }
+    let seeds = asked("SIMULATION_SEEDS").unwrap_or(SEEDS);
     let failures = violations(seeds, &Rules::default());
-    let told: Vec<String> = failures.iter().take(3).map(|(seed, error)| format!("seed {seed}: {error}")).collect();
-    assert!(failures.is_empty(), "{} of {seeds} seeds fail\n{}", failures.len(), told.join("\n\n"));
+    let told: Vec<String> = failures
+        .iter()
+        .take(3)
+        .map(|(seed, error)| format!("seed {seed}: {error}"))
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} of {seeds} seeds fail\n{}",
+        failures.len(),
+        told.join("\n\n")
+    );
 }
 
 #[test]
 fn a_seed_replays_exactly() {
     for seed in 0..5 {
-        let rules = Rules { trace: true, ..Rules::default() };
+        let rules = Rules {
+            trace: true,
+            ..Rules::default()
+        };
         assert_eq!(run(seed, &rules), run(seed, &rules), "seed {seed}");
     }
 }
 
 /// Each deliberate bug must be caught within so many seeds; fewer would not prove that the net bites.
 fn caught(bug: Bug, expected: &str) {
-    let rules = Rules { bug: Some(bug), ..Rules::default() };
+    let rules = Rules {
+        bug: Some(bug),
+        ..Rules::default()
+    };
     for seed in 0..2000 {
         if let Err(error) = run(seed, &rules) {
-            assert!(error.contains(expected), "seed {seed} fails for another reason: {error}");
+            assert!(
+                error.contains(expected),
+                "seed {seed} fails for another reason: {error}"
+            );
             return;
         }
     }

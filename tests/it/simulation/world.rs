@@ -77,7 +77,10 @@ struct Wire {
 }
 
 impl Wire {
-    fn exchange(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportError> {
+    fn exchange(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, TransportError> {
         let (refused, latency) = {
             let mut dice = self.dice.lock().unwrap();
             (self.refuse && dice.one_in(100), 5 + dice.roll(200))
@@ -88,13 +91,17 @@ impl Wire {
         let reply = self.hid.lock().unwrap().handle(self.clock.now(), request);
         let unanswered = |why: &str| match self.bug {
             Some(Bug::BlindRetry) => TransportError::Unsent(why.to_owned()),
-            Some(Bug::LiftedLease | Bug::EarlyCursor) | None => TransportError::Unanswered(why.to_owned()),
+            Some(Bug::LiftedLease | Bug::EarlyCursor) | None => {
+                TransportError::Unanswered(why.to_owned())
+            }
         };
         match reply {
             Reply::Answer(response) => {
                 self.clock.advance(i64::try_from(latency).unwrap());
                 let promised = response.headers().get(http::header::CONTENT_LENGTH);
-                let promised = promised.and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
+                let promised = promised
+                    .and_then(|v| v.to_str().ok())
+                    .and_then(|v| v.parse::<usize>().ok());
                 if promised.is_some_and(|promised| promised > response.body().len()) {
                     return Err(unanswered("the body ended early"));
                 }
@@ -105,7 +112,8 @@ impl Wire {
                 Err(unanswered("connection reset"))
             }
             Reply::Hang => {
-                self.clock.advance(i64::try_from(REQUEST_TIMEOUT.as_millis()).unwrap());
+                self.clock
+                    .advance(i64::try_from(REQUEST_TIMEOUT.as_millis()).unwrap());
                 Err(unanswered("timed out"))
             }
         }
@@ -150,7 +158,14 @@ impl World {
             bug: rules.bug,
         });
         let store = Sqlite::in_memory().unwrap();
-        Self { clock, hid, store, fuse: Fuse::default(), rules: rules.clone(), wire }
+        Self {
+            clock,
+            hid,
+            store,
+            fuse: Fuse::default(),
+            rules: rules.clone(),
+            wire,
+        }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -161,7 +176,10 @@ impl World {
     pub(super) fn start(&mut self) -> Daemon {
         self.store = self.store.reopened().unwrap();
         self.fuse.mend();
-        let store = FusedStore { store: self.store.clone(), fuse: self.fuse.clone() };
+        let store = FusedStore {
+            store: self.store.clone(),
+            fuse: self.fuse.clone(),
+        };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let engine = Arc::new(Engine::new(Arc::new(store), clock, policy()));
         let manager = Arc::new(self.manager());
@@ -204,7 +222,10 @@ impl World {
             late_effect_bound: policy().late_effect_bound,
             mobile_identities: budget("mobile_identities"),
             events: budget("events"),
-            polling: Some(Polling { interval: Duration::from_secs(5), overlap: Duration::from_mins(2) }),
+            polling: Some(Polling {
+                interval: Duration::from_secs(5),
+                overlap: Duration::from_mins(2),
+            }),
             sweep_share: 0.1,
             gate: Gate::default(),
             feed_gate: Gate::default(),

@@ -1,0 +1,199 @@
+//! `/user_identities/enrollment_automations` and their invitations (seam-api.md 3.2, 5.2).
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::problem::Problem;
+use super::{Api, Call, Reply, acs_systems, identities, show, users};
+use crate::core::identity::{Automation, Identity};
+use crate::core::ids::{AcsSystemId, AcsUserId, AutomationId, IdentityId};
+use crate::core::index::Kind;
+use crate::core::state;
+use crate::core::wish::Wish;
+
+fn missing() -> Problem {
+    Problem::missing("enrollment_automation_not_found", "enrollment automation")
+}
+
+/// The automation that a person has with a manager; one that is stopping is already gone.
+fn running(identity: &Identity, manager: AcsSystemId) -> Option<&Automation> {
+    let enrollment = identity.enrollments.get(&manager)?;
+    let automation = enrollment.automation.as_ref();
+    automation.filter(|automation| automation.stopping_since.is_none())
+}
+
+fn running_by_id(identity: &Identity, id: AutomationId) -> Option<(AcsSystemId, &Automation)> {
+    let found = identity.automation(id);
+    found.filter(|(_, automation)| automation.stopping_since.is_none())
+}
+
+fn reply(api: &Api, call: &Call, identity: &Identity, manager: AcsSystemId) -> Option<Value> {
+    let automation = running(identity, manager)?;
+    let automation = (identity, manager, automation);
+    let policy = api.engine.policy();
+    Some(show::enrollment_automation(
+        &call.settings,
+        &policy,
+        automation,
+        call.now,
+    ))
+}
+
+/// The same again returns the first one unchanged, so a request that is sent twice does no harm
+/// (seam-api.md 10, row 1). With neither way of naming a CM user given, one is made where none is.
+pub(super) async fn launch(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    let params = &call.params;
+    let owner = IdentityId(params.need_id("user_identity_id")?);
+    let manager = AcsSystemId(params.need_id("credential_manager_acs_system_id")?);
+    let cm_user = params.id("credential_manager_acs_user_id").map(AcsUserId);
+    if params.flag("create_credential_manager_user") == Some(true) && cm_user.is_some() {
+        return Err(Problem::input(
+            "create_credential_manager_user and credential_manager_acs_user_id exclude each other",
+        ));
+    }
+    acs_systems::known(call, manager)?;
+    let settings = call.systems().manager(manager).ok_or_else(not_a_manager)?;
+    let part_number =
+        match params.id("acs_credential_pool_id") {
+            Some(pool) => Some(settings.pools.get(&pool).cloned().ok_or_else(|| {
+                Problem::missing("acs_credential_pool_not_found", "credential pool")
+            })?),
+            None => None,
+        };
+    let known = api.load(owner).await?;
+    let known = identities::present(known.as_ref())?;
+    match cm_user {
+        Some(id) => check_cm_user(api, id, manager, owner).await?,
+        None => users::refuse_unlinked_twin(api, known, manager).await?,
+    }
+    let (id, new_user) = (AutomationId(Uuid::new_v4()), AcsUserId(Uuid::new_v4()));
+    let decide = |identity: Option<&Identity>| {
+        let identity = identities::present(identity)?;
+        if running(identity, manager).is_some() {
+            return Ok(Vec::new());
+        }
+        let user = users::wish_of_cm_user(identity, new_user, manager);
+        let launch = Wish::Launch {
+            id,
+            manager,
+            part_number: part_number.clone(),
+        };
+        Ok(user.into_iter().chain([launch]).collect())
+    };
+    let identity = api.wish(owner, call, decide).await?;
+    let shown = identity.and_then(|identity| reply(api, call, &identity, manager));
+    let shown = shown.ok_or_else(|| Problem::ours("a new automation was gone at once"))?;
+    Ok(Reply::one(shown))
+}
+
+/// 400: an access system issues nothing.
+pub(super) fn not_a_manager() -> Problem {
+    Problem::bad(
+        "acs_system_not_credential_manager",
+        "credential_manager_acs_system_id names a system that is no credential manager",
+    )
+}
+
+/// A named credential manager user must be this person's own.
+async fn check_cm_user(
+    api: &Api,
+    id: AcsUserId,
+    manager: AcsSystemId,
+    owner: IdentityId,
+) -> Result<(), Problem> {
+    const NAME: &str = "credential_manager_acs_user_id";
+    let identity = api.owner(Kind::AcsUser, id).await?;
+    let identity = identity.ok_or_else(users::missing)?;
+    let user = identity.acs_users.get(&id).ok_or_else(users::missing)?;
+    if user.acs_system != manager {
+        return Err(Problem::param(
+            NAME,
+            "Not a user of this credential manager",
+        ));
+    }
+    if identity.id != owner {
+        return Err(Problem::param(NAME, "Not linked to this user identity"));
+    }
+    Ok(())
+}
+
+pub(super) async fn get(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    let (identity, id) = owner(api, call).await?;
+    let (manager, _) = running_by_id(&identity, id).ok_or_else(missing)?;
+    let shown = reply(api, call, &identity, manager).ok_or_else(missing)?;
+    Ok(Reply::one(shown))
+}
+
+async fn owner(api: &Api, call: &Call) -> Result<(Identity, AutomationId), Problem> {
+    let id = AutomationId(call.params.need_id("enrollment_automation_id")?);
+    let identity = api.owner(Kind::Automation, id).await?.ok_or_else(missing)?;
+    Ok((identity, id))
+}
+
+pub(super) async fn list(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    let owner = IdentityId(call.params.need_id("user_identity_id")?);
+    let identity = api.load(owner).await?;
+    let identity = identity
+        .filter(|identity| identity.listed)
+        .ok_or_else(identities::missing)?;
+    let managers = identity.enrollments.keys();
+    let shown = managers.filter_map(|manager| reply(api, call, &identity, *manager));
+    Ok(Reply::list(shown.collect()))
+}
+
+/// No more phones are taken in; phones and keys that are there stay (seam-api.md 10, row 6).
+pub(super) async fn delete(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    let (identity, id) = owner(api, call).await?;
+    let decide = |identity: Option<&Identity>| {
+        let found = identity.and_then(|identity| running_by_id(identity, id));
+        found.ok_or_else(missing)?;
+        Ok(vec![Wish::DeleteAutomation(id)])
+    };
+    api.wish(identity.id, call, decide).await?;
+    Ok(Reply::void())
+}
+
+/// The open invitation, or the wish for one (contract.md section 6, Invitations).
+pub(super) async fn get_or_create_invitation(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    invite(api, call, false).await
+}
+
+/// As above, and HID mails it (again).
+pub(super) async fn resend_invitation(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    invite(api, call, true).await
+}
+
+async fn invite(api: &Api, call: &Call, resend: bool) -> Result<Reply, Problem> {
+    let (identity, id) = owner(api, call).await?;
+    let installation = call.params.text("custom_sdk_installation_id");
+    let decide = |identity: Option<&Identity>| {
+        let identity = identity.ok_or_else(missing)?;
+        let (manager, _) = running_by_id(identity, id).ok_or_else(missing)?;
+        let enrollment = identity.enrollments.get(&manager);
+        let under_way =
+            enrollment.is_some_and(|e| e.invite.wanted || e.open_invitation().is_some());
+        if under_way && !resend {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Wish::Invite {
+            manager,
+            installation: installation.map(str::to_owned),
+            resend,
+        }])
+    };
+    let identity = api.wish(identity.id, call, decide).await?;
+    let identity = identity.ok_or_else(missing)?;
+    let (manager, _) = running_by_id(&identity, id).ok_or_else(missing)?;
+    let open = identity.enrollments.get(&manager);
+    let open = open.and_then(|enrollment| enrollment.open_invitation());
+    let shown = match open {
+        Some((_, invitation)) => json!({
+            "invitation_code": invitation.code,
+            "status": state::invitation_name(&invitation.status),
+            "expires_at": invitation.expires_at.map(show::instant),
+        }),
+        // HID has not made it yet: ask again.
+        None => json!({ "invitation_code": null, "status": "preparing", "expires_at": null }),
+    };
+    Ok(Reply::one(shown))
+}

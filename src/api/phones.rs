@@ -1,0 +1,60 @@
+//! `/phones`: HID's credential containers as Seam's phones (seam-api.md 3.7).
+
+use std::collections::BTreeSet;
+
+use super::problem::Problem;
+use super::{Api, Call, Reply, page, show};
+use crate::core::ids::{ChildId, IdentityId, ParentId, PhoneId};
+use crate::core::index::Kind;
+use crate::core::state;
+use crate::store::ListQuery;
+
+pub(super) async fn get(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    let id = PhoneId(call.params.need_id("device_id")?);
+    let missing = || Problem::missing("device_not_found", "phone");
+    let identity = api.owner(Kind::Phone, id).await?.ok_or_else(missing)?;
+    let (_, phone) = identity
+        .phone(id)
+        .filter(|(_, phone)| phone.removed_at.is_none())
+        .ok_or_else(missing)?;
+    Ok(Reply::one(show::phone(&call.settings, id, phone)))
+}
+
+pub(super) async fn list(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    let holders = match call.params.id("acs_credential_id") {
+        Some(id) => Some(holders(api, call, id).await?),
+        None => None,
+    };
+    let ids = holders.map(|phones| phones.iter().map(ToString::to_string).collect());
+    let owner = call.params.id("owner_user_identity_id").map(IdentityId);
+    let query = ListQuery {
+        kinds: vec![Kind::Phone],
+        ids,
+        identity: owner,
+        ..ListQuery::default()
+    };
+    page::all(api, query, |row, identity| {
+        let id = PhoneId(row.id.parse().ok()?);
+        let (_, phone) = identity.phone(id)?;
+        Some(show::phone(&call.settings, id, phone))
+    })
+    .await
+}
+
+/// A child's phone, or all phones that hold a child of a parent; none for an unknown credential.
+async fn holders(api: &Api, call: &Call, id: uuid::Uuid) -> Result<BTreeSet<PhoneId>, Problem> {
+    if let Some(identity) = api.owner(Kind::Parent, id).await? {
+        let holders = identity.parents.get(&ParentId(id)).map(|parent| {
+            let phones = parent.children.keys().copied();
+            phones.filter(|phone| state::child(&identity, parent, *phone, call.now).is_some())
+        });
+        return Ok(holders.into_iter().flatten().collect());
+    }
+    let identity = api.owner(Kind::Child, id).await?;
+    let phone = identity.and_then(|identity| {
+        let (parent, phone, _) = identity.child(ChildId(id))?;
+        state::child(&identity, identity.parents.get(&parent)?, phone, call.now)?;
+        Some(phone)
+    });
+    Ok(phone.into_iter().collect())
+}

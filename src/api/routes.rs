@@ -1,0 +1,207 @@
+//! The one list of routes: paths, verbs, scope, parameters, response key, handler (seam-api.md 3, 9).
+//!
+//! To add a route is one entry here and one function; nothing else names a path.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use super::params::{
+    Param, code, count, email, flag, id, ids, instant, not_yet, one_of, phone_number, text,
+};
+use super::problem::Problem;
+use super::{
+    Api, Call, Reply, acs_systems, automations, credentials, identities, issue, phones, status,
+    users,
+};
+use crate::config::Scope;
+
+/// One route.
+pub(super) struct Route {
+    /// The first is Seam's; others are aliases.
+    pub(super) paths: &'static [&'static str],
+    pub(super) verbs: Verbs,
+    /// `None`: no key is needed.
+    pub(super) scope: Option<Scope>,
+    /// What is not named here is dropped.
+    pub(super) params: &'static [Param],
+    /// Under which the answer stands; `None`: it is `{"ok": true}`.
+    pub(super) key: Option<&'static str>,
+    pub(super) run: Run,
+}
+
+/// A handler.
+pub(super) type Run = for<'a> fn(&'a Api, &'a Call) -> Answer<'a>;
+
+/// What a handler returns.
+pub(super) type Answer<'a> = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send + 'a>>;
+
+/// The semantic verb; POST goes everywhere, because old SDKs know no other (seam-api.md 3).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verbs {
+    /// POST alone.
+    Create,
+    /// Also GET.
+    Read,
+    /// Also DELETE.
+    Delete,
+    /// GET alone, for probes.
+    Probe,
+}
+
+impl Verbs {
+    /// For the 405.
+    pub(super) fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Create => &["POST"],
+            Self::Read => &["GET", "POST"],
+            Self::Delete => &["DELETE", "POST"],
+            Self::Probe => &["GET"],
+        }
+    }
+
+    /// The route takes this one. HEAD is a GET whose body nobody sees.
+    pub(super) fn takes(self, verb: &str) -> bool {
+        let verb = if verb == "HEAD" { "GET" } else { verb };
+        self.names().contains(&verb)
+    }
+}
+
+/// How many rows a page has unless asked otherwise, and at most (seam-api.md 1.8).
+pub(super) const PAGE: i64 = 500;
+
+macro_rules! routes {
+    ($($verbs:ident $scope:ident [$($path:literal)+] ($($param:expr),* $(,)?) $(=> $key:literal)? : $run:tt;)+) => {
+        /// Every route.
+        pub(super) static ROUTES: &[Route] = &[$(Route {
+            paths: &[$($path),+],
+            verbs: Verbs::$verbs,
+            scope: routes!(@scope $scope),
+            params: &[$($param),*],
+            key: routes!(@key $($key)?),
+            run: routes!(@run $run),
+        }),+];
+    };
+    (@scope Open) => { None };
+    (@scope $scope:ident) => { Some(Scope::$scope) };
+    (@run {$module:ident::$run:ident}) => { |api, call| Box::pin($module::$run(api, call)) };
+    (@run {at_once $module:ident::$run:ident}) => {
+        |_, call| Box::pin(std::future::ready($module::$run(call)))
+    };
+    (@key) => { None };
+    (@key $key:literal) => { Some($key) };
+}
+
+routes! {
+    Create Write ["/user_identities/create"]
+        (text("user_identity_key"), email("email_address"), phone_number("phone_number"), text("full_name"), ids("acs_system_ids"))
+        => "user_identity": {identities::create};
+    Read Read ["/user_identities/get"]
+        (id("user_identity_id"), text("user_identity_key"))
+        => "user_identity": {identities::get};
+    Read Read ["/user_identities/list"]
+        (ids("user_identity_ids"), id("credential_manager_acs_system_id"), instant("created_before"), not_yet("search"), count("limit", PAGE), text("page_cursor"))
+        => "user_identities": {identities::list};
+    Delete Write ["/user_identities/delete"]
+        (id("user_identity_id").required())
+        : {identities::delete};
+
+    Create Write ["/user_identities/enrollment_automations/launch" "/enrollment_automations/launch"]
+        (id("user_identity_id").required(), id("credential_manager_acs_system_id").required(), flag("create_credential_manager_user"), id("credential_manager_acs_user_id"), id("acs_credential_pool_id"))
+        => "enrollment_automation": {automations::launch};
+    Read Read ["/user_identities/enrollment_automations/get" "/enrollment_automations/get"]
+        (id("enrollment_automation_id").required())
+        => "enrollment_automation": {automations::get};
+    Read Read ["/user_identities/enrollment_automations/list" "/enrollment_automations/list"]
+        (id("user_identity_id").required())
+        => "enrollment_automations": {automations::list};
+    Delete Write ["/user_identities/enrollment_automations/delete" "/enrollment_automations/delete"]
+        (id("enrollment_automation_id").required())
+        : {automations::delete};
+
+    Create Invite ["/enrollment_automations/invitations/get_or_create"]
+        (id("enrollment_automation_id").required(), text("custom_sdk_installation_id"))
+        => "invitation": {automations::get_or_create_invitation};
+    Create Invite ["/enrollment_automations/invitations/resend"]
+        (id("enrollment_automation_id").required(), text("custom_sdk_installation_id"))
+        => "invitation": {automations::resend_invitation};
+
+    Create Write ["/acs/users/create"]
+        (id("acs_system_id").required(), text("full_name").required(), email("email_address"), email("email"), phone_number("phone_number"), id("user_identity_id"), not_yet("access_schedule"), not_yet("acs_access_group_ids"))
+        => "acs_user": {users::create};
+    Read Read ["/acs/users/get"]
+        (id("acs_user_id"), id("user_identity_id"), id("acs_system_id"))
+        => "acs_user": {users::get};
+    Read Read ["/acs/users/list"]
+        (id("acs_system_id"), id("user_identity_id"), email("user_identity_email_address"), phone_number("user_identity_phone_number"), instant("created_before"), not_yet("search"), count("limit", PAGE), text("page_cursor"))
+        => "acs_users": {users::list};
+
+    Read Read ["/acs/systems/get"]
+        (id("acs_system_id").required())
+        => "acs_system": {at_once acs_systems::get};
+    Read Read ["/acs/systems/list"]
+        (id("connected_account_id"), text("search"), not_yet("customer_key"))
+        => "acs_systems": {at_once acs_systems::list};
+    Read Read ["/acs/systems/list_compatible_credential_manager_acs_systems"]
+        (id("acs_system_id").required())
+        => "acs_systems": {at_once acs_systems::list_compatible};
+
+    Create Write ["/acs/credentials/create"]
+        (one_of("access_method", &["code", "card", "mobile_key", "cloud_key"]).required(), flag("is_multi_phone_sync_credential"), id("acs_user_id"), id("user_identity_id"), id("acs_system_id"), id("credential_manager_acs_system_id"), code("card_format"), code("facility_code"), ids("allowed_acs_entrance_ids"), instant("starts_at"), instant("ends_at"))
+        => "acs_credential": {issue::create};
+    Read Read ["/acs/credentials/get"]
+        (id("acs_credential_id").required())
+        => "acs_credential": {credentials::get};
+    Read Read ["/acs/credentials/list"]
+        (id("acs_user_id"), id("acs_system_id"), id("user_identity_id"), flag("is_multi_phone_sync_credential"), instant("created_before"), not_yet("search"), count("limit", PAGE), text("page_cursor"))
+        => "acs_credentials": {credentials::list};
+    Delete Write ["/acs/credentials/delete"]
+        (id("acs_credential_id").required())
+        : {credentials::delete};
+
+    Read Read ["/phones/list"]
+        (id("owner_user_identity_id"), id("acs_credential_id"))
+        => "phones": {phones::list};
+    Read Read ["/phones/get"]
+        (id("device_id").required())
+        => "phone": {phones::get};
+
+    Read Read ["/workspaces/get"] () => "workspace": {at_once status::workspace};
+    Probe Open ["/healthz"] () => "health": {at_once status::healthz};
+    Probe Open ["/readyz"] () => "readiness": {status::readyz};
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_path_is_named_once_and_its_scope_fits_its_verb() {
+        let mut paths = BTreeSet::new();
+        for route in ROUTES {
+            for path in route.paths {
+                assert!(path.starts_with('/') && !path.ends_with('/'), "{path}");
+                assert!(paths.insert(path), "{path} twice");
+            }
+            let path = route.paths[0];
+            match route.verbs {
+                Verbs::Read => assert!(route.scope == Some(Scope::Read), "{path}"),
+                Verbs::Delete => assert!(route.scope == Some(Scope::Write), "{path}"),
+                Verbs::Create => assert!(route.scope > Some(Scope::Read), "{path}"),
+                Verbs::Probe => assert!(route.scope.is_none(), "{path}"),
+            }
+            let names: BTreeSet<_> = route.params.iter().map(|param| param.name).collect();
+            assert_eq!(
+                names.len(),
+                route.params.len(),
+                "{path} names a parameter twice"
+            );
+            assert_eq!(
+                names.contains("limit"),
+                names.contains("page_cursor"),
+                "{path}"
+            );
+        }
+    }
+}

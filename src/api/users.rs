@@ -1,0 +1,177 @@
+//! `/acs/users`: a person's record in one system (seam-api.md 3.4).
+
+use uuid::Uuid;
+
+use super::problem::{Faults, Problem};
+use super::{Api, Call, Reply, acs_systems, identities, page, show};
+use crate::core::identity::{Identity, Profile};
+use crate::core::ids::{AcsSystemId, AcsUserId, IdentityId, Personal};
+use crate::core::index::{self, Kind};
+use crate::core::wish::Wish;
+use crate::store::ListQuery;
+
+/// 404.
+pub(super) fn missing() -> Problem {
+    Problem::missing("acs_user_not_found", "ACS user")
+}
+
+/// The wish for an ACS user made of a user identity.
+pub(super) fn wish_of(profile: &Profile, id: AcsUserId, system: AcsSystemId) -> Wish {
+    Wish::AcsUser {
+        id,
+        acs_system: system,
+        full_name: profile.full_name.clone(),
+        email_address: profile.email_address.clone(),
+        phone_number: profile.phone_number.clone(),
+    }
+}
+
+/// The wish for a person's record at a credential manager, where there is none yet.
+pub(super) fn wish_of_cm_user(
+    identity: &Identity,
+    id: AcsUserId,
+    system: AcsSystemId,
+) -> Option<Wish> {
+    let is_new = identity.listed && identity.acs_user_in(system).is_none();
+    is_new.then(|| wish_of(&identity.profile, id, system))
+}
+
+/// Seam would link an ACS user that has no identity and the same e-mail address or phone number.
+/// We can't yet, and a second record of one person would be worse than a clear word.
+pub(super) async fn refuse_unlinked(
+    api: &Api,
+    system: AcsSystemId,
+    (email, phone): (Option<&Personal>, Option<&Personal>),
+) -> Result<(), Problem> {
+    for text in [email, phone].into_iter().flatten() {
+        let id = index::in_system(system, &text.0);
+        if api.find(Kind::UnlinkedAcsUser, id).await?.is_some() {
+            return Err(Problem::bad(
+                "acs_user_not_linked",
+                "this system already has an ACS user with the same email_address or phone_number, \
+                 and without a user identity; linking it is not supported yet",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// As [`refuse_unlinked`], for an identity that is about to get a record in `system`.
+pub(super) async fn refuse_unlinked_twin(
+    api: &Api,
+    identity: &Identity,
+    system: AcsSystemId,
+) -> Result<(), Problem> {
+    if !identity.listed || identity.acs_user_in(system).is_some() {
+        return Ok(());
+    }
+    let profile = &identity.profile;
+    let person = (
+        profile.email_address.as_ref(),
+        profile.phone_number.as_ref(),
+    );
+    refuse_unlinked(api, system, person).await
+}
+
+pub(super) async fn create(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    let params = &call.params;
+    let personal = |name| params.text(name).map(|text| Personal(text.to_owned()));
+    let system = AcsSystemId(params.need_id("acs_system_id")?);
+    acs_systems::known(call, system)?;
+    let email = personal("email_address").or_else(|| personal("email"));
+    let phone = personal("phone_number");
+    let owner = params.id("user_identity_id").map(IdentityId);
+    if owner.is_some() {
+        refuse_unlinked(api, system, (email.as_ref(), phone.as_ref())).await?;
+    }
+    let id = AcsUserId(Uuid::new_v4());
+    let wish = Wish::AcsUser {
+        id,
+        acs_system: system,
+        full_name: personal("full_name"),
+        email_address: email,
+        phone_number: phone,
+    };
+    let decide = |identity: Option<&Identity>| {
+        if owner.is_some() && identities::present(identity)?.acs_user_in(system).is_some() {
+            return Err(Problem::conflict(
+                "acs_user_already_exists",
+                "this user identity already has an ACS user in this system",
+            ));
+        }
+        Ok(vec![wish.clone()])
+    };
+    let home = owner.unwrap_or_else(|| IdentityId(Uuid::new_v4()));
+    let identity = api.wish(home, call, decide).await?;
+    reply(call, identity.as_ref(), id)
+}
+
+pub(super) async fn get(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    let params = &call.params;
+    let pair = params
+        .id("user_identity_id")
+        .zip(params.id("acs_system_id"));
+    match (params.id("acs_user_id"), pair) {
+        (Some(id), _) => {
+            let identity = api.owner(Kind::AcsUser, id).await?;
+            reply(call, identity.as_ref(), AcsUserId(id))
+        }
+        (None, Some((owner, system))) => {
+            let identity = api.load(IdentityId(owner)).await?;
+            let identity = identity
+                .filter(|identity| identity.listed)
+                .ok_or_else(identities::missing)?;
+            let (id, _) = identity
+                .acs_user_in(AcsSystemId(system))
+                .ok_or_else(missing)?;
+            reply(call, Some(&identity), id)
+        }
+        (None, None) => {
+            let mut faults = Faults::default();
+            faults.add_form("acs_user_id, or user_identity_id and acs_system_id, is required");
+            Err(faults.into_problem())
+        }
+    }
+}
+
+fn reply(call: &Call, identity: Option<&Identity>, id: AcsUserId) -> Result<Reply, Problem> {
+    let identity = identity.ok_or_else(missing)?;
+    let user = identity.acs_users.get(&id).ok_or_else(missing)?;
+    Ok(Reply::one(show::acs_user(
+        &call.settings,
+        identity,
+        id,
+        user,
+    )))
+}
+
+pub(super) async fn list(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    const EMAIL: &str = "user_identity_email_address";
+    const PHONE: &str = "user_identity_phone_number";
+    let params = &call.params;
+    let query = ListQuery {
+        kinds: vec![Kind::AcsUser],
+        identity: params.id("user_identity_id").map(IdentityId),
+        acs_system: params.id("acs_system_id").map(|id| id.to_string()),
+        created_before: params.instant("created_before"),
+        ..ListQuery::default()
+    };
+    let of_identity = params.has("user_identity_id") || params.has(EMAIL) || params.has(PHONE);
+    page::page(api, call, query, |row, identity| {
+        // Null asks for those without one, which is not the same as not asking (seam-api.md 3.4).
+        let fits = |name, known: Option<&Personal>| {
+            let known = known.filter(|_| identity.listed);
+            match params.text(name) {
+                Some(asked) => known.is_some_and(|known| known.0 == asked),
+                None => !params.is_null(name) || known.is_none(),
+            }
+        };
+        let shown = (identity.listed || !of_identity)
+            && fits(EMAIL, identity.profile.email_address.as_ref())
+            && fits(PHONE, identity.profile.phone_number.as_ref());
+        let id = AcsUserId(row.id.parse().ok()?);
+        let user = identity.acs_users.get(&id).filter(|_| shown)?;
+        Some(show::acs_user(&call.settings, identity, id, user))
+    })
+    .await
+}

@@ -1,0 +1,11 @@
+//! The HTTP API, in process over an in-memory store: bodies, dialects, errors, pages, and twice the same.
+
+mod broken;
+mod dialect;
+mod errors;
+mod flows;
+mod pages;
+mod people;
+mod serving;
+mod shapes;
+mod support;

@@ -1,0 +1,75 @@
+//! A store that answers nothing.
+
+use origo_adapter::core::Timestamp;
+use origo_adapter::core::effect::Class;
+use origo_adapter::core::ids::{AcsSystemId, IdentityId};
+use origo_adapter::core::index::{Kind, Row};
+use origo_adapter::store::{
+    Commit, Counts, Due, DueQuery, Error, Feed, Grant, JournalRow, ListQuery, Loaded, Slot, Store,
+    Verb,
+};
+use uuid::Uuid;
+
+pub(crate) struct Broken;
+
+fn gone<T: Send + 'static>() -> Verb<'static, T> {
+    Box::pin(async { Err(Error::Database("disk I/O error".into())) })
+}
+
+impl Store for Broken {
+    fn load(&self, _: IdentityId) -> Verb<'_, Option<Loaded>> {
+        gone()
+    }
+
+    fn commit(&self, _: Commit) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn due(&self, _: DueQuery) -> Verb<'_, Vec<Due>> {
+        gone()
+    }
+
+    fn next_due(&self, _: Option<AcsSystemId>, _: Class) -> Verb<'_, Option<Timestamp>> {
+        gone()
+    }
+
+    fn find(&self, _: Kind, _: String) -> Verb<'_, Option<IdentityId>> {
+        gone()
+    }
+
+    fn list(&self, _: ListQuery) -> Verb<'_, Vec<(Row, Loaded)>> {
+        gone()
+    }
+
+    fn abandoned(&self, _: Timestamp) -> Verb<'_, Vec<IdentityId>> {
+        gone()
+    }
+
+    fn take_slot(&self, _: Slot, _: Timestamp) -> Verb<'_, Grant> {
+        gone()
+    }
+
+    fn answer_slot(&self, _: Uuid, _: Timestamp) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn load_feed(&self, _: AcsSystemId) -> Verb<'_, Option<Feed>> {
+        gone()
+    }
+
+    fn save_feed(&self, _: AcsSystemId, _: Feed) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn journal(&self, _: IdentityId) -> Verb<'_, Vec<JournalRow>> {
+        gone()
+    }
+
+    fn counts(&self) -> Verb<'_, Counts> {
+        gone()
+    }
+
+    fn ping(&self) -> Verb<'_, ()> {
+        gone()
+    }
+}

@@ -622,7 +622,7 @@ fn read_phone_failed(
         | Fault::Rejected(_) => {
             phone
                 .trouble
-                .fail(&policy.retry_schedule, (identity_id, "read"), now)
+                .fail(&policy.retry_schedule, (identity_id, "read"), now);
         }
     }
 }

@@ -70,7 +70,7 @@ mod tests {
     const SCHEDULE: [Duration; 3] = [
         Duration::from_secs(5),
         Duration::from_secs(30),
-        Duration::from_secs(120),
+        Duration::from_mins(2),
     ];
 
     #[test]

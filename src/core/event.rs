@@ -149,11 +149,11 @@ fn invitation_told(
 
 /// `true` where the key was known.
 fn key_issued(enrollment: &mut Enrollment, id: &CredentialId) -> bool {
-    let keys = enrollment
+    let mut keys = enrollment
         .phones
         .values_mut()
         .flat_map(|phone| phone.keys.values_mut());
-    let Some(held) = keys.filter_map(|key| key.held.get_mut(id)).next() else {
+    let Some(held) = keys.find_map(|key| key.held.get_mut(id)) else {
         return false;
     };
     if held.status.is_issue() {

@@ -144,7 +144,7 @@ pub fn rows(identity: &Identity) -> BTreeSet<Row> {
     let mut rows = Rows {
         owner: identity.id,
         created_at: identity.created_at,
-        rows: BTreeSet::new(),
+        all: BTreeSet::new(),
     };
     if identity.listed {
         rows.add(Kind::Identity, &rows.owner.clone());
@@ -160,8 +160,8 @@ pub fn rows(identity: &Identity) -> BTreeSet<Row> {
         }
     }
     for (id, user) in &identity.acs_users {
-        let row = rows.row(Kind::AcsUser, id, user.created_at);
-        rows.rows.insert(Row {
+        let row = row(Kind::AcsUser, id, user.created_at);
+        rows.all.insert(Row {
             acs_system: Some(user.acs_system.to_string()),
             ..row
         });
@@ -174,14 +174,14 @@ pub fn rows(identity: &Identity) -> BTreeSet<Row> {
         let row = Row {
             acs_system: Some(parent.acs_system.to_string()),
             acs_user: Some(parent.acs_user.to_string()),
-            ..rows.row(Kind::Parent, id, parent.created_at)
+            ..row(Kind::Parent, id, parent.created_at)
         };
         for child in parent
             .children
             .values()
             .filter(|c| c.deleting_since.is_none())
         {
-            rows.rows.insert(Row {
+            rows.all.insert(Row {
                 kind: Kind::Child,
                 id: child.id.to_string(),
                 created_at: child.created_at,
@@ -189,13 +189,13 @@ pub fn rows(identity: &Identity) -> BTreeSet<Row> {
                 ..row.clone()
             });
         }
-        rows.rows.insert(row);
+        rows.all.insert(row);
     }
     for (manager, enrollment) in &identity.enrollments {
         let system = Some(manager.to_string());
         if let Some(automation) = &enrollment.automation {
-            let row = rows.row(Kind::Automation, &automation.id, automation.created_at);
-            rows.rows.insert(Row {
+            let row = row(Kind::Automation, &automation.id, automation.created_at);
+            rows.all.insert(Row {
                 acs_system: system.clone(),
                 ..row
             });
@@ -211,8 +211,8 @@ pub fn rows(identity: &Identity) -> BTreeSet<Row> {
             .iter()
             .filter(|(_, phone)| phone.removed_at.is_none())
         {
-            let row = rows.row(Kind::Phone, id, phone.created_at);
-            rows.rows.insert(Row {
+            let row = row(Kind::Phone, id, phone.created_at);
+            rows.all.insert(Row {
                 acs_system: system.clone(),
                 ..row
             });
@@ -222,29 +222,29 @@ pub fn rows(identity: &Identity) -> BTreeSet<Row> {
             }
         }
     }
-    rows.rows
+    rows.all
 }
 
 struct Rows {
     owner: IdentityId,
     created_at: Timestamp,
-    rows: BTreeSet<Row>,
+    all: BTreeSet<Row>,
 }
 
 impl Rows {
-    fn row(&self, kind: Kind, id: &impl fmt::Display, created_at: Timestamp) -> Row {
-        Row {
-            kind,
-            id: id.to_string(),
-            created_at,
-            acs_system: None,
-            acs_user: None,
-            parent: None,
-        }
-    }
-
     fn add(&mut self, kind: Kind, id: &impl fmt::Display) {
-        let row = self.row(kind, id, self.created_at);
-        self.rows.insert(row);
+        let row = row(kind, id, self.created_at);
+        self.all.insert(row);
+    }
+}
+
+fn row(kind: Kind, id: &impl fmt::Display, created_at: Timestamp) -> Row {
+    Row {
+        kind,
+        id: id.to_string(),
+        created_at,
+        acs_system: None,
+        acs_user: None,
+        parent: None,
     }
 }

@@ -157,7 +157,7 @@ pub fn automation(
             state(name, (name == "stuck").then_some("user_not_created"))
         }
         CmUserState::Present { .. } => keys_state(policy, identity, manager, enrollment, now)
-            .or_else(|| state_without_keys(policy, enrollment, now)),
+            .or_else(|| Some(state_without_keys(policy, enrollment, now))),
     }
 }
 
@@ -203,19 +203,14 @@ fn reason_of(policy: &Policy, key: &Key, now: Timestamp) -> Option<&'static str>
     if key.current.is_some() {
         return None;
     }
-    let stuck = key
-        .trouble
-        .is_stuck(policy.give_up_after, now)
-        .then_some("issue_fails");
-    let stock = key.out_of_stock_since.map(|_| "out_of_stock");
-    key.failed.map(Rejection::name).or(stock).or(stuck)
+    let failing = key.trouble.is_stuck(policy.give_up_after, now);
+    key.failed
+        .map(Rejection::name)
+        .or(key.out_of_stock_since.map(|_| "out_of_stock"))
+        .or(failing.then_some("issue_fails"))
 }
 
-fn state_without_keys(
-    policy: &Policy,
-    enrollment: &Enrollment,
-    now: Timestamp,
-) -> Option<AutomationState> {
+fn state_without_keys(policy: &Policy, enrollment: &Enrollment, now: Timestamp) -> AutomationState {
     let invite = &enrollment.invite;
     let refused = enrollment
         .invitations
@@ -245,7 +240,7 @@ fn state_without_keys(
         )
         | None => ("waiting_for_phone", None),
     };
-    Some(AutomationState { name, reason })
+    AutomationState { name, reason }
 }
 
 /// How a child stands: its key's state, without an import connector. `None` where nobody should see it.

@@ -415,7 +415,7 @@ fn every_way_to_withdraw_owes_a_revoke() {
     type Way = (&'static str, fn(&mut Scene));
     let ways: [Way; 5] = [
         ("parent", |scene| {
-            scene.wish(Wish::DeleteParent(parent_id(1)))
+            scene.wish(Wish::DeleteParent(parent_id(1)));
         }),
         ("child", delete_child),
         ("identity", |scene| scene.wish(Wish::DeleteIdentity)),

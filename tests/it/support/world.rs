@@ -303,7 +303,7 @@ impl World {
         let Some(enrollment) = identity.enrollments.get(&manager()) else {
             return;
         };
-        for (container, _) in &self.hid.containers {
+        for container in self.hid.containers.keys() {
             let phone = enrollment
                 .phones
                 .iter()

@@ -144,7 +144,7 @@ pub fn rows(identity: &Identity) -> BTreeSet<Row> {
     let mut rows = Rows {
         owner: identity.id,
         created_at: identity.created_at,
-        found: BTreeSet::new(),
+        all: BTreeSet::new(),
     };
     if identity.listed {
         rows.add(Kind::Identity, &rows.owner.clone());
@@ -161,7 +161,7 @@ pub fn rows(identity: &Identity) -> BTreeSet<Row> {
     }
     for (id, user) in &identity.acs_users {
         let row = row(Kind::AcsUser, id, user.created_at);
-        rows.found.insert(Row {
+        rows.all.insert(Row {
             acs_system: Some(user.acs_system.to_string()),
             ..row
         });
@@ -181,7 +181,7 @@ pub fn rows(identity: &Identity) -> BTreeSet<Row> {
             .values()
             .filter(|c| c.deleting_since.is_none())
         {
-            rows.found.insert(Row {
+            rows.all.insert(Row {
                 kind: Kind::Child,
                 id: child.id.to_string(),
                 created_at: child.created_at,
@@ -189,13 +189,13 @@ pub fn rows(identity: &Identity) -> BTreeSet<Row> {
                 ..row.clone()
             });
         }
-        rows.found.insert(row);
+        rows.all.insert(row);
     }
     for (manager, enrollment) in &identity.enrollments {
         let system = Some(manager.to_string());
         if let Some(automation) = &enrollment.automation {
             let row = row(Kind::Automation, &automation.id, automation.created_at);
-            rows.found.insert(Row {
+            rows.all.insert(Row {
                 acs_system: system.clone(),
                 ..row
             });
@@ -212,7 +212,7 @@ pub fn rows(identity: &Identity) -> BTreeSet<Row> {
             .filter(|(_, phone)| phone.removed_at.is_none())
         {
             let row = row(Kind::Phone, id, phone.created_at);
-            rows.found.insert(Row {
+            rows.all.insert(Row {
                 acs_system: system.clone(),
                 ..row
             });
@@ -222,18 +222,19 @@ pub fn rows(identity: &Identity) -> BTreeSet<Row> {
             }
         }
     }
-    rows.found
+    rows.all
 }
 
 struct Rows {
     owner: IdentityId,
     created_at: Timestamp,
-    found: BTreeSet<Row>,
+    all: BTreeSet<Row>,
 }
 
 impl Rows {
     fn add(&mut self, kind: Kind, id: &impl fmt::Display) {
-        self.found.insert(row(kind, id, self.created_at));
+        let row = row(kind, id, self.created_at);
+        self.all.insert(row);
     }
 }
 

@@ -203,12 +203,11 @@ fn reason_of(policy: &Policy, key: &Key, now: Timestamp) -> Option<&'static str>
     if key.current.is_some() {
         return None;
     }
-    let stuck = key
-        .trouble
-        .is_stuck(policy.give_up_after, now)
-        .then_some("issue_fails");
-    let sold_out = key.out_of_stock_since.map(|_| "out_of_stock");
-    key.failed.map(Rejection::name).or(sold_out).or(stuck)
+    let failing = key.trouble.is_stuck(policy.give_up_after, now);
+    key.failed
+        .map(Rejection::name)
+        .or(key.out_of_stock_since.map(|_| "out_of_stock"))
+        .or(failing.then_some("issue_fails"))
 }
 
 fn state_without_keys(policy: &Policy, enrollment: &Enrollment, now: Timestamp) -> AutomationState {

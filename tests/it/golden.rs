@@ -118,10 +118,10 @@ impl Stage {
             owed.effect.name() == effect && !matches!(owed.class, Class::Sweep | Class::Wait)
         });
         let first = fits.min_by_key(|(_, owed)| owed.not_before);
-        let lane: Lane = first.map_or_else(
-            || panic!("no {effect} is owed, but {:#?}", self.scene.owed),
-            |(lane, _)| lane.clone(),
-        );
+        let Some((lane, _)) = first else {
+            panic!("no {effect} is owed, but {:#?}", self.scene.owed)
+        };
+        let lane: Lane = lane.clone();
         self.calls += 1;
         self.scene.start(&lane)
     }

@@ -160,11 +160,11 @@ fn users() -> Vec<Scene> {
     refused_for_good.fails(&lane, Fault::Rejected(Rejection::UserData));
     refused_for_good.wish(Wish::DeleteIdentity);
 
-    let mut late = launched();
-    let call = late.start(&lane);
-    late.fail(call.clone(), Fault::Unanswered);
-    let user = late.user_seen(vec![], vec![]);
-    late.answer(call, Answer::UserCreated(user));
+    let mut slow = launched();
+    let call = slow.start(&lane);
+    slow.fail(call.clone(), Fault::Unanswered);
+    let user = slow.user_seen(vec![], vec![]);
+    slow.answer(call, Answer::UserCreated(user));
 
     let mut uninvited = Scene::invited();
     uninvited.invitation_event("800", InvitationStatus::Expired);
@@ -182,7 +182,7 @@ fn users() -> Vec<Scene> {
         stuck,
         gone,
         refused_for_good,
-        late,
+        slow,
         uninvited,
     ]
 }
@@ -392,9 +392,9 @@ fn the_document_and_the_code_agree() {
     seen.extend(by_hand());
     let documented = documented();
     let list = |set: BTreeSet<&Transition>| {
-        set.iter()
-            .map(|(kind, from, to)| format!("| {kind} | {from} | {to} |\n"))
-            .collect::<String>()
+        let rows = set.iter();
+        let rows = rows.map(|(kind, from, to)| format!("| {kind} | {from} | {to} |\n"));
+        rows.collect::<Vec<_>>().concat()
     };
     let unknown = list(seen.difference(&documented).collect());
     let unseen = list(documented.difference(&seen).collect());

@@ -1,223 +1,12 @@
-//! What a read or an answer shows of HID's side is noted here, and nowhere else.
-//!
-//! A read proves what was there when it *began*; `began` is that instant, `now` the one of its answer.
-//! One read that misses something proves little (reads after writes can be stale): two at least
-//! `settle_delay` apart settle it.
+//! What a read shows of phones and their keys.
 
-use super::identity::{
-    CmUserState, DoubtStage, Enrollment, Held, Identity, Invitation, Key, Phone, Trouble,
+use super::{REPEAT_CHECKS_MS, Reading, close_invitations};
+use crate::core::identity::{DoubtStage, Enrollment, Held, Key, Phone, Trouble};
+use crate::core::ids::{AcsSystemId, CredentialId, IdentityId, PartNumber, PhoneId, Timestamp};
+use crate::core::observation::{
+    ContainerSeen, ContainerStatus, CredentialSeen, CredentialStatus, Rejection,
 };
-use super::ids::{AcsSystemId, CredentialId, InvitationId, PartNumber, PhoneId, Timestamp};
-use super::observation::{
-    ContainerSeen, ContainerStatus, CredentialSeen, CredentialStatus, InvitationSeen,
-    InvitationStatus, Rejection, UserSeen,
-};
-use super::plan;
-use super::policy::Policy;
-
-/// After a repeated issue a surplus is looked for by reads 1, 10 and 60 minutes later (contract.md G1).
-pub const REPEAT_CHECKS_MS: [i64; 3] = [60_000, 600_000, 3_600_000];
-
-/// When a read began and when it was answered.
-#[derive(Clone, Copy, Debug)]
-pub struct Reading {
-    /// What it shows was so no earlier than this.
-    pub began: Timestamp,
-    /// When we learned it.
-    pub now: Timestamp,
-}
-
-/// Notes a user with all that hangs below it.
-pub fn note_user(
-    policy: &Policy,
-    identity: &mut Identity,
-    manager: AcsSystemId,
-    seen: &UserSeen,
-    at: Reading,
-) {
-    let external_id = identity.id.to_string();
-    let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
-        return;
-    };
-    let ours = seen.external_id.as_deref() == Some(external_id.as_str());
-    let by_email = policy
-        .managers
-        .get(&manager)
-        .is_some_and(|m| m.adopt_by_email);
-    enrollment.user.state = match &enrollment.user.state {
-        CmUserState::Present { id, adopted } => CmUserState::Present {
-            id: id.clone(),
-            adopted: *adopted,
-        },
-        // The deletion was never begun: once more.
-        CmUserState::Deleting { id, since }
-            if !seen.deleting && at.began >= since.plus(policy.settle_delay) =>
-        {
-            CmUserState::Present {
-                id: id.clone(),
-                adopted: false,
-            }
-        }
-        CmUserState::Deleting { id, since } => CmUserState::Deleting {
-            id: id.clone(),
-            since: *since,
-        },
-        CmUserState::Absent
-        | CmUserState::Unsure { .. }
-        | CmUserState::Taken
-        | CmUserState::Found { .. }
-        | CmUserState::Conflict { .. }
-        | CmUserState::Refused(_)
-        | CmUserState::Gone => {
-            if seen.deleting {
-                // Somebody deletes it: wait until the address is free again.
-                CmUserState::Taken
-            } else if ours || by_email {
-                CmUserState::Present {
-                    id: seen.id.clone(),
-                    adopted: !ours,
-                }
-            } else {
-                CmUserState::Conflict {
-                    id: seen.id.clone(),
-                }
-            }
-        }
-    };
-    enrollment.read_at = Some(at.now);
-    if enrollment.user.state == CmUserState::Taken {
-        enrollment
-            .user
-            .trouble
-            .fail(&policy.retry_schedule, (identity.id, "user"), at.now);
-    }
-    if enrollment.user_id().is_none() {
-        return;
-    }
-    enrollment.user.trouble.clear();
-    enrollment.look = enrollment.look.filter(|asked| *asked > at.began);
-    for invitation in &seen.invitations {
-        note_invitation(enrollment, invitation, at.now);
-    }
-    if plan::invitation_told_at(policy, enrollment).is_some_and(|told_at| at.began >= told_at) {
-        enrollment.invite.unsure_since = None;
-    }
-    for container in &seen.containers {
-        note_phone(policy, enrollment, manager, container, at);
-    }
-    let unseen = enrollment.phones.iter_mut().filter(|(_, phone)| {
-        phone.removed_at.is_none()
-            && !seen
-                .containers
-                .iter()
-                .any(|container| container.id == phone.container)
-    });
-    for (_, phone) in unseen {
-        note_phone_missing(policy, phone, at);
-    }
-}
-
-/// Notes an invitation as shown. One that is new while a create call is unaccounted for is that call's.
-pub fn note_invitation(enrollment: &mut Enrollment, seen: &InvitationSeen, now: Timestamp) {
-    if enrollment.invitations.contains_key(&seen.id) {
-        update_invitation(enrollment, seen, now);
-    } else if enrollment.invite.unattributed > 0 {
-        enrollment.invite.account_for_one();
-        note_invitation_created(enrollment, seen, now);
-    } else {
-        let invitation = new_invitation(seen, now);
-        enrollment.invitations.insert(seen.id.clone(), invitation);
-        update_invitation(enrollment, seen, now);
-    }
-}
-
-fn new_invitation(seen: &InvitationSeen, now: Timestamp) -> Invitation {
-    Invitation {
-        code: None,
-        status: seen.status.clone(),
-        ours: false,
-        created_at: now,
-        expires_at: None,
-        installation: None,
-        acknowledged_at: None,
-        cancel: false,
-        closed: false,
-        trouble: Trouble::default(),
-    }
-}
-
-fn update_invitation(enrollment: &mut Enrollment, seen: &InvitationSeen, now: Timestamp) {
-    if let Some(invitation) = enrollment.invitations.get_mut(&seen.id) {
-        invitation.code = seen.code.clone().or(invitation.code.take());
-        invitation.expires_at = seen.expires_at.or(invitation.expires_at);
-        note_invitation_status(invitation, &seen.status, now);
-    }
-}
-
-/// Notes how an invitation stands. A final status never goes back to an open one: events come late and twice.
-pub fn note_invitation_status(
-    invitation: &mut Invitation,
-    seen: &InvitationStatus,
-    now: Timestamp,
-) {
-    let open = matches!(
-        invitation.status,
-        InvitationStatus::Pending | InvitationStatus::Unknown(_)
-    );
-    let cancelled = invitation.status == InvitationStatus::Cancelled;
-    if (*seen == InvitationStatus::Pending && !open)
-        || (*seen == InvitationStatus::CancelInitiated && cancelled)
-    {
-        return;
-    }
-    if *seen == InvitationStatus::Acknowledged {
-        invitation.acknowledged_at.get_or_insert(now);
-    }
-    invitation.status = seen.clone();
-}
-
-/// A create call made it: it is ours, and the wish for it is met. Its event may have come first.
-pub fn note_invitation_created(enrollment: &mut Enrollment, seen: &InvitationSeen, now: Timestamp) {
-    let installation = enrollment.invite.installation.take();
-    let invitation = enrollment
-        .invitations
-        .entry(seen.id.clone())
-        .or_insert_with(|| new_invitation(seen, now));
-    invitation.ours = true;
-    invitation.installation = installation;
-    update_invitation(enrollment, seen, now);
-    enrollment.invite.wanted = false;
-    enrollment.invite.resend = false;
-    enrollment.invite.trouble.clear();
-}
-
-/// A create call made it that had been given up. Where none is unaccounted for, a read tells more.
-pub fn note_invitation_created_late(
-    enrollment: &mut Enrollment,
-    seen: &InvitationSeen,
-    now: Timestamp,
-) {
-    let known = enrollment.invitations.get(&seen.id);
-    if known.is_some_and(|invitation| invitation.ours) {
-        return;
-    }
-    if enrollment.invite.unattributed > 0 {
-        enrollment.invite.account_for_one();
-        note_invitation_created(enrollment, seen, now);
-    } else {
-        enrollment.look = Some(now);
-    }
-}
-
-/// A phone came of the invitation; where nobody says of which, of all that were redeemed.
-pub fn close_invitations(enrollment: &mut Enrollment, of: Option<&InvitationId>) {
-    for (id, invitation) in &mut enrollment.invitations {
-        let meant = of.map_or(invitation.status == InvitationStatus::Acknowledged, |of| {
-            of == id
-        });
-        invitation.closed |= meant;
-    }
-}
+use crate::core::policy::Policy;
 
 /// Notes a phone with its keys.
 pub fn note_phone(
@@ -401,9 +190,11 @@ fn note_credential(policy: &Policy, key: &mut Key, seen: &CredentialSeen, at: Re
             .is_some_and(|r| at.began < r.plus(policy.settle_delay));
     if seen.status == CredentialStatus::IssueFailed && held.status != CredentialStatus::IssueFailed
     {
+        // HID's id alone spreads the retries.
+        let no_identity = IdentityId(uuid::Uuid::nil());
         key.trouble.fail(
             &policy.retry_schedule,
-            (super::ids::IdentityId(uuid::Uuid::nil()), seen.id.as_str()),
+            (no_identity, seen.id.as_str()),
             at.now,
         );
     }

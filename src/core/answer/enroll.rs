@@ -1,0 +1,298 @@
+//! Answers and failures of calls about HID's user and its invitations.
+
+use super::manager_of;
+use crate::core::effect::Effect;
+use crate::core::identity::{CmUserState, Enrollment, Identity, InFlight};
+use crate::core::ids::{AcsSystemId, HidUserId, Timestamp};
+use crate::core::observation::{Fault, InvitationStatus, Rejection, UserSeen};
+use crate::core::policy::Policy;
+use crate::core::seen::{self, Reading};
+
+pub(super) fn user_created(
+    policy: &Policy,
+    identity: &mut Identity,
+    manager: AcsSystemId,
+    user: &UserSeen,
+    at: Reading,
+) {
+    let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
+        return;
+    };
+    enrollment.user.state = CmUserState::Present {
+        id: user.id.clone(),
+        adopted: false,
+    };
+    for invitation in &user.invitations {
+        seen::note_invitation_created(enrollment, invitation, at.now);
+    }
+    seen::note_user(policy, identity, manager, user, at);
+}
+
+pub(super) fn user_created_late(
+    identity: &mut Identity,
+    manager: AcsSystemId,
+    user: &UserSeen,
+    now: Timestamp,
+) {
+    let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
+        return;
+    };
+    match &enrollment.user.state {
+        CmUserState::Absent
+        | CmUserState::Unsure { .. }
+        | CmUserState::Taken
+        | CmUserState::Found { .. } => {
+            enrollment.user.state = CmUserState::Present {
+                id: user.id.clone(),
+                adopted: false,
+            };
+            enrollment.user.trouble.clear();
+        }
+        CmUserState::Present { .. }
+        | CmUserState::Conflict { .. }
+        | CmUserState::Refused(_)
+        | CmUserState::Deleting { .. }
+        | CmUserState::Gone => {}
+    }
+    for invitation in &user.invitations {
+        seen::note_invitation_created_late(enrollment, invitation, now);
+    }
+}
+
+pub(super) fn user_found(
+    policy: &Policy,
+    identity: &mut Identity,
+    manager: AcsSystemId,
+    effect: &Effect,
+    found: Option<&HidUserId>,
+    now: Timestamp,
+) {
+    let (id, deleting) = (identity.id, identity.deleting_since.is_some());
+    let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
+        return;
+    };
+    let user = &mut enrollment.user;
+    user.state = match (&user.state, found) {
+        (CmUserState::Unsure { .. } | CmUserState::Taken, Some(found)) => {
+            user.trouble.not_before = now;
+            CmUserState::Found { id: found.clone() }
+        }
+        // A late create could still land: HID's uniqueness guards a second one, but a deletion must wait.
+        (CmUserState::Unsure { since }, None)
+            if deleting && now.since(*since) < policy.late_effect_bound =>
+        {
+            user.trouble
+                .fail(&policy.retry_schedule, (id, effect.name()), now);
+            CmUserState::Unsure { since: *since }
+        }
+        (CmUserState::Unsure { .. }, None) => CmUserState::Absent,
+        (CmUserState::Taken, None) => {
+            user.trouble
+                .fail(&policy.retry_schedule, (id, effect.name()), now);
+            CmUserState::Absent
+        }
+        (other, _) => other.clone(),
+    };
+}
+
+/// A deletion is accepted, or may be: reads follow it.
+pub(super) fn user_deleted(enrollment: &mut Enrollment, now: Timestamp) {
+    if let CmUserState::Present { id, .. } = &enrollment.user.state {
+        enrollment.user.state = CmUserState::Deleting {
+            id: id.clone(),
+            since: now,
+        };
+    }
+}
+
+pub(super) fn user_failed(
+    policy: &Policy,
+    identity: &mut Identity,
+    call: &InFlight,
+    fault: Fault,
+    now: Timestamp,
+) {
+    let id = identity.id;
+    let Some(enrollment) =
+        manager_of(identity, &call.lane).and_then(|m| identity.enrollments.get_mut(&m))
+    else {
+        return;
+    };
+    let creating = match &call.effect {
+        Effect::CreateUser { invite, .. } => Some(invite.is_some()),
+        Effect::SearchUser { .. }
+        | Effect::ReadUser { .. }
+        | Effect::DeleteUser { .. }
+        | Effect::CreateInvitation { .. }
+        | Effect::EmailInvitation { .. }
+        | Effect::CancelInvitation { .. }
+        | Effect::ReadPhone { .. }
+        | Effect::Issue { .. }
+        | Effect::Revoke { .. }
+        | Effect::Wake => None,
+    };
+    let deleting = matches!(call.effect, Effect::DeleteUser { .. });
+    let searching = matches!(call.effect, Effect::SearchUser { .. });
+    match (fault, creating) {
+        (Fault::Refused, _) => enrollment.user.trouble.defer(now),
+        (Fault::Unanswered, Some(with_invitation)) => {
+            if with_invitation {
+                enrollment.invite.unattributed += 1;
+            }
+            if enrollment.user_id().is_none() {
+                enrollment.user.state = CmUserState::Unsure { since: now };
+            }
+            let seed = (id, call.effect.name());
+            enrollment
+                .user
+                .trouble
+                .fail(&policy.retry_schedule, seed, now);
+        }
+        (Fault::Conflict, Some(_)) => {
+            enrollment.user.state = CmUserState::Taken;
+        }
+        (Fault::Rejected(Rejection::UserData), Some(_)) => {
+            enrollment.user.state = CmUserState::Refused(Rejection::UserData);
+        }
+        (Fault::Gone, None) if !searching => user_gone(enrollment, policy, call, now),
+        // Deleting already, or nothing told: a read shows it.
+        (Fault::Already | Fault::Unanswered, None) if deleting => {
+            user_deleted(enrollment, now);
+        }
+        (
+            Fault::Unanswered
+            | Fault::Conflict
+            | Fault::Already
+            | Fault::WrongState
+            | Fault::OutOfStock
+            | Fault::Busy
+            | Fault::Rejected(_)
+            | Fault::Gone,
+            _,
+        ) => enrollment
+            .user
+            .trouble
+            .fail(&policy.retry_schedule, (id, call.effect.name()), now),
+    }
+}
+
+/// HID does not know the user: what we deleted is deleted; one that was there is gone with all its phones.
+fn user_gone(enrollment: &mut Enrollment, policy: &Policy, call: &InFlight, now: Timestamp) {
+    enrollment.user.state = match &enrollment.user.state {
+        CmUserState::Present { .. } | CmUserState::Deleting { .. } => CmUserState::Gone,
+        CmUserState::Found { .. } => CmUserState::Absent,
+        CmUserState::Absent
+        | CmUserState::Unsure { .. }
+        | CmUserState::Taken
+        | CmUserState::Conflict { .. }
+        | CmUserState::Refused(_)
+        | CmUserState::Gone => enrollment.user.state.clone(),
+    };
+    enrollment.look = None;
+    let at = Reading {
+        began: call.started_at,
+        now,
+    };
+    for phone in enrollment
+        .phones
+        .values_mut()
+        .filter(|phone| phone.removed_at.is_none())
+    {
+        seen::note_phone_missing(policy, phone, at);
+    }
+}
+
+pub(super) fn invitation_failed(
+    policy: &Policy,
+    identity: &mut Identity,
+    call: &InFlight,
+    fault: Fault,
+    now: Timestamp,
+) {
+    let id = identity.id;
+    let Some(manager) = manager_of(identity, &call.lane) else {
+        return;
+    };
+    let Effect::CancelInvitation { invitation } = &call.effect else {
+        let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
+            return;
+        };
+        let invite = &mut enrollment.invite;
+        let creating = matches!(call.effect, Effect::CreateInvitation { .. });
+        match fault {
+            Fault::Refused => invite.trouble.defer(now),
+            Fault::Unanswered if creating => {
+                invite.unattributed += 1;
+                invite.unsure_since = Some(now);
+                invite
+                    .trouble
+                    .fail(&policy.retry_schedule, (id, call.effect.name()), now);
+            }
+            Fault::Gone | Fault::Already | Fault::WrongState if !creating => {
+                invite.resend = false;
+                enrollment.look = Some(now);
+            }
+            Fault::Unanswered
+            | Fault::Gone
+            | Fault::Conflict
+            | Fault::Already
+            | Fault::WrongState
+            | Fault::OutOfStock
+            | Fault::Busy
+            | Fault::Rejected(_) => {
+                invite
+                    .trouble
+                    .fail(&policy.retry_schedule, (id, call.effect.name()), now);
+                enrollment.look = Some(now);
+            }
+        }
+        return;
+    };
+    match fault {
+        Fault::Gone => cancelled(identity, manager, &call.effect, InvitationStatus::Cancelled),
+        Fault::Refused
+        | Fault::Unanswered
+        | Fault::Conflict
+        | Fault::Already
+        | Fault::WrongState
+        | Fault::OutOfStock
+        | Fault::Busy
+        | Fault::Rejected(_) => {
+            let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
+                return;
+            };
+            let Some(known) = enrollment.invitations.get_mut(invitation) else {
+                return;
+            };
+            if fault == Fault::Refused {
+                known.trouble.defer(now);
+            } else {
+                // Redeemed meanwhile, or cancelled by the call whose answer was lost: a read shows which.
+                known
+                    .trouble
+                    .fail(&policy.retry_schedule, (id, "cancel"), now);
+                enrollment.look = Some(now);
+            }
+        }
+    }
+}
+
+pub(super) fn cancelled(
+    identity: &mut Identity,
+    manager: AcsSystemId,
+    effect: &Effect,
+    status: InvitationStatus,
+) {
+    let Effect::CancelInvitation { invitation } = effect else {
+        return;
+    };
+    let known = identity
+        .enrollments
+        .get_mut(&manager)
+        .and_then(|e| e.invitations.get_mut(invitation));
+    if let Some(known) = known.filter(|known| known.status == InvitationStatus::Pending) {
+        known.status = status;
+        known.closed = true;
+        known.trouble.clear();
+    }
+}

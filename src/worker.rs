@@ -236,10 +236,12 @@ fn expect_echo(echo: &Echo, answer: &Answer, now: Timestamp) {
         }
         Answer::UserFound(_)
         | Answer::User(_)
+        | Answer::UserUpdated
         | Answer::UserDeleted
         | Answer::InvitationEmailed
         | Answer::InvitationCancelled
         | Answer::Phone(_)
+        | Answer::PhoneDeleted
         | Answer::Issued(_)
         | Answer::Revoked => {}
     }

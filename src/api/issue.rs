@@ -247,6 +247,7 @@ impl Ask<'_> {
         let entrances = params.ids("allowed_acs_entrance_ids").unwrap_or_default();
         Ok(Parent {
             acs_user,
+            unassigned: false,
             acs_system,
             manager,
             part_number: part_number(self.call, settings, launched)?,

@@ -25,7 +25,7 @@ pub struct Owed {
 /// A place for at most one owed effect of an identity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Lane {
-    /// The CM user: create, find, delete.
+    /// The CM user: create, find, update, delete.
     CmUser(AcsSystemId),
     /// Invitations: create, e-mail, cancel.
     Invitation(AcsSystemId),
@@ -37,6 +37,8 @@ pub enum Lane {
     Sweep(AcsSystemId),
     /// Reading one phone with its keys.
     Phone(PhoneId),
+    /// Deleting one phone.
+    Removal(PhoneId),
     /// One key: issue, revoke.
     Key(PhoneId, PartNumber),
     /// The next moment at which time alone changes a wish.
@@ -52,6 +54,7 @@ impl fmt::Display for Lane {
             Self::Wait(manager) => write!(f, "wait/{manager}"),
             Self::Sweep(manager) => write!(f, "sweep/{manager}"),
             Self::Phone(phone) => write!(f, "phone/{phone}"),
+            Self::Removal(phone) => write!(f, "removal/{phone}"),
             Self::Key(phone, part_number) => write!(f, "key/{phone}/{part_number}"),
             Self::Timer => f.write_str("timer"),
         }
@@ -61,7 +64,7 @@ impl fmt::Display for Lane {
 /// Who goes first when calls are scarce (contract.md section 8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Class {
-    /// Revokes and cancelled invitations: always first, and the only class that may use the reserve.
+    /// Revokes, deleted phones and cancelled invitations: always first, and the only class that may use the reserve.
     Withdrawal,
     /// Issues and unknown outcomes.
     Issue,
@@ -134,6 +137,13 @@ pub enum Effect {
         /// Whom.
         user: HidUserId,
     },
+    /// `PUT /users/{id}`: the whole of the person's data anew.
+    UpdateUser {
+        /// Whom.
+        user: HidUserId,
+        /// The data.
+        data: NewUser,
+    },
     /// `DELETE /users/{id}`.
     DeleteUser {
         /// Whom.
@@ -161,6 +171,11 @@ pub enum Effect {
         /// Which.
         container: ContainerId,
     },
+    /// `DELETE /credential-container/{id}`: the phone with all that it holds.
+    DeletePhone {
+        /// Which.
+        container: ContainerId,
+    },
     /// `POST /credential-container/{id}/credential`. The one call that must never be repeated in doubt.
     Issue {
         /// To which phone.
@@ -185,11 +200,13 @@ impl Effect {
             Self::CreateUser { .. } => "create_user",
             Self::SearchUser { .. } => "search_user",
             Self::ReadUser { .. } => "read_user",
+            Self::UpdateUser { .. } => "update_user",
             Self::DeleteUser { .. } => "delete_user",
             Self::CreateInvitation { .. } => "create_invitation",
             Self::EmailInvitation { .. } => "email_invitation",
             Self::CancelInvitation { .. } => "cancel_invitation",
             Self::ReadPhone { .. } => "read_phone",
+            Self::DeletePhone { .. } => "delete_phone",
             Self::Issue { .. } => "issue",
             Self::Revoke { .. } => "revoke",
             Self::Wake => "wake",

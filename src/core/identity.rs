@@ -7,12 +7,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::effect::{Effect, Lane};
+use super::effect::{Effect, Lane, NewUser};
 use super::ids::{
-    AcsSystemId, AcsUserId, AutomationId, CallNo, ChildId, ContainerId, CredentialId, HidUserId,
-    IdentityId, InvitationCode, InvitationId, ParentId, PartNumber, Personal, PhoneId, Timestamp,
+    AcsSystemId, AcsUserId, AutomationId, CallNo, ChildId, HidUserId, IdentityId, InvitationCode,
+    InvitationId, ParentId, PartNumber, Personal, PhoneId, Timestamp,
 };
-use super::observation::{ContainerStatus, CredentialStatus, Device, InvitationStatus, Rejection};
+use super::observation::{InvitationStatus, Rejection};
+
+mod phone;
+
+pub use phone::{Doubt, DoubtStage, Held, Key, Phone, Removal};
 
 /// One identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +73,12 @@ pub struct AcsUser {
     pub phone_number: Option<Personal>,
     /// Suspended users hold no keys.
     pub suspended: bool,
+    /// Seam's `hid_acs_system_id`, as given: stored, not interpreted.
+    #[serde(default)]
+    pub hid_acs_system_id: Option<uuid::Uuid>,
+    /// It is being deleted since then; it goes with its last parent.
+    #[serde(default)]
+    pub deleting_since: Option<Timestamp>,
 }
 
 /// A multi-phone sync credential: one child for every phone of the identity.
@@ -76,6 +86,9 @@ pub struct AcsUser {
 pub struct Parent {
     /// Who gets it.
     pub acs_user: AcsUserId,
+    /// It was taken from its ACS user and is nobody's, so no phone is to hold it.
+    #[serde(default)]
+    pub unassigned: bool,
     /// In which access system.
     pub acs_system: AcsSystemId,
     /// Who issues it.
@@ -152,6 +165,29 @@ pub struct CmUser {
     pub state: CmUserState,
     /// Its own failures.
     pub trouble: Trouble,
+    /// What HID was told of the person.
+    #[serde(default)]
+    pub told: Told,
+}
+
+/// HID's copy of a person's data, as far as we know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// What HID was last told; `None`: nobody knows.
+    pub data: Option<NewUser>,
+    /// What HID refuses to be told, and why; other data are tried at once.
+    pub refused: Option<(NewUser, Refusal)>,
+    /// Failures of updates.
+    pub trouble: Trouble,
+}
+
+/// Why HID does not take an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The e-mail address is another user's.
+    Conflict,
+    /// For good.
+    Rejected(Rejection),
 }
 
 /// What is believed of HID's user.
@@ -204,6 +240,9 @@ pub struct Invite {
     pub wanted: bool,
     /// The open one is to be mailed again.
     pub resend: bool,
+    /// A phone was deactivated: none is made, and none stays open, until one is asked for.
+    #[serde(default)]
+    pub barred: bool,
     /// For which installation of the app, where the app says so.
     pub installation: Option<String>,
     /// How often an expired one was renewed.
@@ -239,108 +278,6 @@ pub struct Invitation {
     pub closed: bool,
     /// Its own failures.
     pub trouble: Trouble,
-}
-
-/// A phone: HID's credential container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Phone {
-    /// HID's id.
-    pub container: ContainerId,
-    /// As HID last said.
-    pub status: ContainerStatus,
-    /// What it is.
-    pub device: Device,
-    /// When we first knew of it.
-    pub created_at: Timestamp,
-    /// An automation took it in.
-    pub enrolled: bool,
-    /// What may already be on it is unknown: read it before the first issue (contract.md section 2, Adoption).
-    pub read_first: bool,
-    /// A read did not find it; the second in a row settles it.
-    pub missing_since: Option<Timestamp>,
-    /// It is gone for good.
-    pub removed_at: Option<Timestamp>,
-    /// An event or a refusal told of a change that only a read can explain.
-    pub look: Option<Timestamp>,
-    /// When it was last read.
-    pub read_at: Option<Timestamp>,
-    /// Failures of its reads.
-    pub trouble: Trouble,
-    /// Reads in a row that told nothing new.
-    pub dull_reads: u32,
-    /// One a part number.
-    pub keys: BTreeMap<PartNumber, Key>,
-}
-
-/// The Mobile IDs of one part number on one phone. At most one is live, unless HID was late.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Key {
-    /// The credential that the children show.
-    pub current: Option<CredentialId>,
-    /// Everything of this pair that HID has shown us and that is not gone.
-    pub held: BTreeMap<CredentialId, Held>,
-    /// Issue calls without an answer.
-    pub doubt: Doubt,
-    /// Its own failures.
-    pub trouble: Trouble,
-    /// Refused for good.
-    pub failed: Option<Rejection>,
-    /// None left of the part number since then.
-    pub out_of_stock_since: Option<Timestamp>,
-    /// It was wanted once.
-    pub used: bool,
-}
-
-/// One of HID's credentials.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    /// As HID last said, or as follows from what it accepted.
-    pub status: CredentialStatus,
-    /// A call of ours made it.
-    pub ours: bool,
-    /// Known once HID told.
-    pub card_number: Option<String>,
-    /// When we first knew of it.
-    pub seen_at: Timestamp,
-    /// A read did not show it; the second in a row settles it.
-    pub missing_since: Option<Timestamp>,
-    /// A revoke of it was sent, with whatever outcome: it will not be kept, even if it is wanted again.
-    pub doomed: bool,
-    /// When HID last accepted a revoke.
-    pub revoked_at: Option<Timestamp>,
-    /// Failures of its revoke.
-    pub trouble: Trouble,
-}
-
-/// What is unknown about the issue calls of one pair (contract.md G1).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Doubt {
-    /// Calls without an answer whose credential was not seen: so many surplus ones are ours to revoke.
-    pub unattributed: u32,
-    /// What is still to be looked for.
-    pub stage: DoubtStage,
-}
-
-/// Where the search for an unanswered call's effect stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DoubtStage {
-    /// Nothing to look for.
-    #[default]
-    Settled,
-    /// No call may be repeated.
-    Open {
-        /// When we gave up on the last call.
-        gave_up_at: Timestamp,
-        /// The first read since then that showed nothing new.
-        blank_at: Option<Timestamp>,
-    },
-    /// The call was repeated; a late effect of the first would now be a surplus.
-    Repeated {
-        /// When.
-        at: Timestamp,
-        /// How many of the reads after it are done.
-        checks: u8,
-    },
 }
 
 /// The failures of one object, all its own; a service's refusals never count (contract.md G2).
@@ -467,14 +404,6 @@ impl Enrollment {
     }
 }
 
-impl Phone {
-    /// Registered, and not gone.
-    #[must_use]
-    pub fn is_active(&self) -> bool {
-        self.status == ContainerStatus::Active && self.removed_at.is_none()
-    }
-}
-
 impl Invite {
     /// One call's effect was seen; with the last one nothing is left to look for.
     pub fn account_for_one(&mut self) {
@@ -482,23 +411,5 @@ impl Invite {
         if self.unattributed == 0 {
             self.unsure_since = None;
         }
-    }
-}
-
-impl Doubt {
-    /// One call's effect was seen; with the last one nothing is left to look for.
-    pub fn account_for_one(&mut self) {
-        self.unattributed = self.unattributed.saturating_sub(1);
-        if self.unattributed == 0 {
-            self.stage = DoubtStage::Settled;
-        }
-    }
-}
-
-impl Key {
-    /// HID has, or may have, something of this pair that is not gone.
-    #[must_use]
-    pub fn is_live(&self) -> bool {
-        !self.held.is_empty()
     }
 }

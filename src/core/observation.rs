@@ -36,6 +36,8 @@ pub enum Answer {
     UserFound(Option<HidUserId>),
     /// A user as read.
     User(UserSeen),
+    /// The person's data are taken in.
+    UserUpdated,
     /// A deletion is accepted.
     UserDeleted,
     /// An invitation as created.
@@ -46,6 +48,8 @@ pub enum Answer {
     InvitationCancelled,
     /// A phone as read.
     Phone(ContainerSeen),
+    /// A phone's deletion is accepted.
+    PhoneDeleted,
     /// The issue is accepted.
     Issued(CredentialSeen),
     /// The revoke is accepted.

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::effect::Lane;
-use super::identity::{CmUserState, DoubtStage, Enrollment, Identity, Key, Parent, Phone, Trouble};
+use super::identity::{
+    CmUserState, DoubtStage, Enrollment, Identity, Key, Parent, Phone, Refusal, Trouble,
+};
 use super::ids::{AcsSystemId, PartNumber, PhoneId, Timestamp};
 use super::observation::{ContainerStatus, CredentialStatus, InvitationStatus, Rejection};
 use super::plan;
@@ -107,6 +109,7 @@ pub fn key(
 pub fn phone(phone: &Phone) -> &'static str {
     match (&phone.removed_at, &phone.status) {
         (Some(_), _) => "removed",
+        (None, _) if phone.removal.is_some() => "removing",
         (None, ContainerStatus::Active) => "active",
         (None, ContainerStatus::Initialized | ContainerStatus::Unknown(_)) => "registering",
         (None, ContainerStatus::Deleting) => "removing",
@@ -156,8 +159,25 @@ pub fn automation(
             };
             state(name, (name == "stuck").then_some("user_not_created"))
         }
-        CmUserState::Present { .. } => keys_state(policy, identity, manager, enrollment, now)
-            .or_else(|| Some(state_without_keys(policy, enrollment, now))),
+        CmUserState::Present { .. } => {
+            let state = keys_state(policy, identity, manager, enrollment, now)
+                .unwrap_or_else(|| state_without_keys(policy, enrollment, now));
+            let reason = state.reason.or(update_refused(identity, enrollment));
+            Some(AutomationState { reason, ..state })
+        }
+    }
+}
+
+/// Why HID's copy of the person's data is not up to date, where a person must act; keys go on all the same.
+#[must_use]
+pub fn update_refused(identity: &Identity, enrollment: &Enrollment) -> Option<&'static str> {
+    match (plan::new_user(identity), &enrollment.user.told.refused) {
+        (None, _) => Some(Rejection::UserData.name()),
+        (Some(data), Some((refused, why))) if data == *refused => Some(match why {
+            Refusal::Conflict => "user_conflict",
+            Refusal::Rejected(why) => why.name(),
+        }),
+        (Some(_), _) => None,
     }
 }
 
@@ -253,7 +273,9 @@ pub fn child(
 ) -> Option<KeyState> {
     let child = parent.children.get(&id)?;
     let (manager, phone) = identity.phone(id)?;
-    let leaving = child.deleting_since.is_some() || parent.deleting_since.is_some();
+    let leaving = child.deleting_since.is_some()
+        || parent.deleting_since.is_some()
+        || phone.removal.is_some();
     let state = key(identity, manager, (id, phone), &parent.part_number, now);
     if !leaving {
         return Some(state);

@@ -123,6 +123,7 @@ fn settle(policy: &Policy, mut identity: Identity, now: Timestamp) -> Option<Ide
         }
     }
     drop_withdrawn(&mut identity, now);
+    drop_users(&mut identity);
     let over =
         identity.deleting_since.is_some() && identity.in_flight.is_none() && is_over(&identity);
     (!over).then_some(identity)
@@ -210,7 +211,7 @@ fn mark_issued(
 }
 
 fn settle_invitations(policy: &Policy, manager: AcsSystemId, enrollment: &mut Enrollment) {
-    if !enrollment.is_running() {
+    if !enrollment.is_running() || enrollment.invite.barred {
         enrollment.invite.wanted = false;
         enrollment.invite.resend = false;
         for invitation in enrollment
@@ -285,6 +286,14 @@ fn drop_withdrawn(identity: &mut Identity, now: Timestamp) {
     identity
         .parents
         .retain(|_, parent| parent.deleting_since.is_none() || !parent.children.is_empty());
+}
+
+/// A deleted ACS user goes with its last parent.
+fn drop_users(identity: &mut Identity) {
+    let parents = &identity.parents;
+    identity.acs_users.retain(|id, user| {
+        user.deleting_since.is_none() || parents.values().any(|parent| parent.acs_user == *id)
+    });
 }
 
 /// Nothing of ours is left at HID.

@@ -2,9 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::{AcsUser, Automation, CmUserState, Enrollment, Identity, Parent, Profile};
+mod people;
+mod phone;
+
+use super::identity::{
+    AcsUser, Automation, CmUser, CmUserState, Enrollment, Identity, Parent, Profile,
+};
 use super::ids::{
-    AcsSystemId, AcsUserId, AutomationId, ChildId, ParentId, PartNumber, Personal, Timestamp,
+    AcsSystemId, AcsUserId, AutomationId, ChildId, ParentId, PartNumber, Personal, PhoneId,
+    Timestamp,
 };
 
 /// One wish about one identity. Checked by the API before it gets here; in the core an odd one changes nothing.
@@ -24,6 +30,39 @@ pub enum Wish {
         email_address: Option<Personal>,
         /// E.164.
         phone_number: Option<Personal>,
+    },
+    /// An ACS user's own data are these from now on.
+    ChangeAcsUser {
+        /// Whose.
+        id: AcsUserId,
+        /// As given.
+        full_name: Option<Personal>,
+        /// Lower-cased.
+        email_address: Option<Personal>,
+        /// E.164.
+        phone_number: Option<Personal>,
+        /// As given.
+        hid_acs_system_id: Option<uuid::Uuid>,
+    },
+    /// An ACS user is to hold no keys for a while, or may hold them again.
+    Suspend {
+        /// Whose.
+        id: AcsUserId,
+        /// Which of the two.
+        suspended: bool,
+    },
+    /// An ACS user is to go, and its parents first.
+    DeleteAcsUser(AcsUserId),
+    /// An ACS user leaves with its parents, to be taken in by another identity in the same commit.
+    ReleaseAcsUser(AcsUserId),
+    /// A parent leaves by itself, likewise.
+    ReleaseParent(ParentId),
+    /// What another identity released belongs here from now on, but for the children.
+    TakeIn {
+        /// At most one a system.
+        users: Vec<(AcsUserId, AcsUser)>,
+        /// Of those users, or of such as are here.
+        parents: Vec<(ParentId, Parent)>,
     },
     /// Phones are to be enrolled with a manager.
     Launch {
@@ -59,6 +98,10 @@ pub enum Wish {
         /// Keys are revoked then.
         ends_at: Option<Timestamp>,
     },
+    /// A parent's keys are to be revoked then; `None`: never.
+    EndAt(ParentId, Option<Timestamp>),
+    /// A parent is this ACS user's from now on; `None`: nobody's, and no phone is to hold it.
+    Assign(ParentId, Option<AcsUserId>),
     /// No phone is to hold this parent's keys.
     DeleteParent(ParentId),
     /// One phone is not to hold it.
@@ -72,6 +115,8 @@ pub enum Wish {
         /// Mail it (again).
         resend: bool,
     },
+    /// A phone is to go, with all that it holds.
+    DeactivatePhone(PhoneId),
     /// Nothing is wanted for this identity any more.
     DeleteIdentity,
 }
@@ -102,8 +147,19 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
                 email_address: email_address.clone(),
                 phone_number: phone_number.clone(),
                 suspended: false,
+                hid_acs_system_id: None,
+                deleting_since: None,
             });
         }
+        Wish::ChangeAcsUser { .. }
+        | Wish::Suspend { .. }
+        | Wish::DeleteAcsUser(_)
+        | Wish::ReleaseAcsUser(_)
+        | Wish::ReleaseParent(_)
+        | Wish::TakeIn { .. }
+        | Wish::EndAt(..)
+        | Wish::Assign(..) => people::take(identity, wish, now),
+        Wish::DeactivatePhone(id) => phone::deactivate(identity, *id, now),
         Wish::Launch {
             id,
             manager,
@@ -187,11 +243,12 @@ fn launch(
         stopping_since: None,
     });
     for phone in enrollment.phones.values_mut() {
-        phone.enrolled = true;
+        phone.enrolled = phone.removal.is_none();
     }
     for invitation in enrollment.invitations.values_mut() {
         invitation.cancel = false;
     }
+    enrollment.invite.barred = false;
     enrollment.invite.renewals = 0;
     enrollment.invite.wanted = !enrollment.has_phone() && enrollment.open_invitation().is_none();
 }
@@ -202,9 +259,9 @@ fn try_user_again(enrollment: &mut Enrollment) {
         enrollment.user.state,
         CmUserState::Refused(_) | CmUserState::Conflict { .. } | CmUserState::Gone
     ) {
-        enrollment.user.state = CmUserState::Absent;
-        enrollment.user.trouble.clear();
+        enrollment.user = CmUser::default();
     }
+    enrollment.user.told.refused = None;
 }
 
 fn invite(
@@ -220,6 +277,7 @@ fn invite(
     else {
         return;
     };
+    enrollment.invite.barred = false;
     if enrollment.open_invitation().is_some() {
         enrollment.invite.resend |= resend;
     } else if !enrollment.invite.wanted {
@@ -247,9 +305,10 @@ fn parent_of(identity: &Identity, wish: &Wish, now: Timestamp) -> Option<Parent>
     let user = identity
         .acs_users
         .get(acs_user)
-        .filter(|_| identity.deleting_since.is_none())?;
+        .filter(|user| identity.deleting_since.is_none() && user.deleting_since.is_none())?;
     Some(Parent {
         acs_user: *acs_user,
+        unassigned: false,
         acs_system: user.acs_system,
         manager: *manager,
         part_number: part_number.clone(),

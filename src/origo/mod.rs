@@ -156,6 +156,10 @@ impl Client {
                 })
                 .await
             }
+            Effect::UpdateUser { user, data } => {
+                self.update_user(user, data, may_send).await?;
+                Ok(Answer::UserUpdated)
+            }
             Effect::DeleteUser { user } => {
                 let call = self.delete(Operation::DeleteUser, &["users", user.as_str()]);
                 self.tell(call, may_send).await?;
@@ -190,6 +194,10 @@ impl Client {
                     reader.only_container(body, container).map(Answer::Phone)
                 })
                 .await
+            }
+            Effect::DeletePhone { container } => {
+                self.delete_container(container, may_send).await?;
+                Ok(Answer::PhoneDeleted)
             }
             Effect::Issue {
                 container,

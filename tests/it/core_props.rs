@@ -16,9 +16,9 @@ use proptest::sample::select;
 use proptest::test_runner::FileFailurePersistence;
 
 use crate::support::scene::{
-    Scene, automation_id, check_round_trip, container, credential, hid_user, invitation,
-    invitation_seen, key_seen, manager, parent_id, phone_id, phone_seen, secs, wish_acs_user,
-    wish_invite, wish_launch, wish_parent,
+    START, Scene, acs_user, ada_as, automation_id, check_round_trip, container, credential,
+    hid_user, invitation, invitation_seen, key_seen, manager, parent_id, phone_id, phone_seen,
+    secs, wish_acs_user, wish_invite, wish_launch, wish_parent, wish_suspend,
 };
 use crate::support::world::{Delivery, Fate, World};
 
@@ -38,6 +38,17 @@ fn wishes() -> impl Strategy<Value = Wish> {
     let identity = origo_adapter::core::wish::Wish::Identity(crate::support::scene::ada());
     prop_oneof![
         1 => Just(identity),
+        1 => select(vec![("Ada Lovelace", "ada@example.com"), ("Ada Okafor", "ada@example.org"), ("", "")])
+            .prop_map(|(name, email)| ada_as(name, email)),
+        2 => any::<bool>().prop_map(wish_suspend),
+        2 => (0..4_usize).prop_map(|n| Wish::DeactivatePhone(phone_id(["1003", "1004", "1005", "901"][n]))),
+        2 => (1..4_u8, prop::option::of(0..4000_u64)).prop_map(|(n, after)| {
+            Wish::EndAt(parent_id(n), after.map(|after| START.plus(secs(after))))
+        }),
+        1 => (1..4_u8, any::<bool>()).prop_map(|(n, to)| Wish::Assign(parent_id(n), to.then(acs_user))),
+        1 => Just(Wish::DeleteAcsUser(acs_user())),
+        1 => Just(Wish::ReleaseAcsUser(acs_user())),
+        1 => (1..4_u8).prop_map(|n| Wish::ReleaseParent(parent_id(n))),
         1 => Just(wish_acs_user()),
         3 => (1..4_u8).prop_map(wish_launch),
         6 => (1..4_u8, 1..3_u8).prop_map(|(n, part)| wish_parent(n, part)),
@@ -356,6 +367,8 @@ fn answers() -> impl Strategy<Value = Answer> {
         2 => found,
         4 => users_seen().prop_map(Answer::User),
         1 => Just(Answer::UserDeleted),
+        1 => Just(Answer::UserUpdated),
+        1 => Just(Answer::PhoneDeleted),
         2 => (1..4_u8, invitation_status())
             .prop_map(|(id, s)| Answer::InvitationCreated(invitation_seen(&format!("80{id}"), s))),
         1 => Just(Answer::InvitationEmailed),

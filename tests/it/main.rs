@@ -13,6 +13,8 @@ mod core_props;
 #[cfg(test)]
 mod core_table;
 #[cfg(test)]
+mod core_wishes;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod golden;

@@ -19,8 +19,9 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::core_props::{deeds, deliveries, fates, play};
 use crate::support::scene::{
-    Scene, ada, automation_id, container, hid_user, invitation_seen, key_lane, key_seen, manager,
-    parent_id, phone_id, phone_seen, secs, wish_launch, wish_parent, wish_parent_between,
+    Scene, acs_user, ada, automation_id, container, hid_user, invitation_seen, key_lane, key_seen,
+    manager, parent_id, phone_id, phone_seen, secs, wish_invite, wish_launch, wish_parent,
+    wish_parent_between, wish_suspend,
 };
 use crate::support::world::World;
 
@@ -72,7 +73,8 @@ fn by_chance() -> BTreeSet<Transition> {
 /// What chance rarely or never meets.
 fn by_hand() -> BTreeSet<Transition> {
     let mut seen = BTreeSet::new();
-    for scene in users().into_iter().chain(phones()).chain(keys()) {
+    let rare = users().into_iter().chain(phones()).chain(keys());
+    for scene in rare.chain(launches()).chain(shares()) {
         note(&mut seen, &scene);
     }
     for status in [
@@ -185,6 +187,65 @@ fn users() -> Vec<Scene> {
         slow,
         uninvited,
     ]
+}
+
+/// Automations that find something there, and identities that end early.
+fn launches() -> Vec<Scene> {
+    let user_lane = Lane::CmUser(manager());
+    let mut again = Scene::with_phone();
+    again.invitation_event("800", InvitationStatus::Acknowledged);
+    again.wish(Wish::DeleteAutomation(automation_id(1)));
+    let mut keyed = again.clone();
+    again.wish(wish_launch(2));
+    keyed.wish(wish_parent(1, 1));
+
+    let mut uninvited = Scene::invited();
+    uninvited.wish(Wish::DeleteAutomation(automation_id(1)));
+    uninvited.does(&Lane::Invitation(manager()), Answer::InvitationCancelled);
+    uninvited.wish(wish_launch(2));
+
+    let mut asked = Scene::with_phone();
+    asked.invitation_event("800", InvitationStatus::Acknowledged);
+    asked.wish(wish_invite(false));
+    for _ in 0..2 {
+        asked.event(Happening::PhoneOther {
+            container: container("900"),
+        });
+        asked.fails(&Lane::Phone(phone_id("900")), Fault::Gone);
+        asked.pass(60);
+    }
+
+    let mut unsure = Scene::new();
+    unsure.wish(wish_launch(1));
+    unsure.fails(&user_lane, Fault::Unanswered);
+    unsure.wish(Wish::DeleteIdentity);
+    unsure.pass(200);
+    unsure.does(&user_lane, Answer::UserFound(None));
+
+    let mut gone = Scene::invited();
+    gone.event(Happening::UserOther);
+    gone.fails(&Lane::Read(manager()), Fault::Gone);
+    gone.wish(Wish::DeleteIdentity);
+    vec![again, keyed, uninvited, asked, unsure, gone]
+}
+
+/// Children that meet a key halfway, and such as lose their parent.
+fn shares() -> Vec<Scene> {
+    let lane = key_lane("900", 1);
+    let mut doubted = Scene::in_doubt();
+    doubted.wish(Wish::DeleteParent(parent_id(1)));
+    let mut second = Scene::with_parent();
+    let call = second.start(&lane);
+    let mut left = second.clone();
+    left.wish(Wish::ReleaseAcsUser(acs_user()));
+    second.wish(wish_parent(2, 1));
+    let seen = key_seen("1000", 1, CredentialStatus::IssueInitiated);
+    second.answer(call, Answer::Issued(seen));
+    second.wish(wish_parent(3, 1));
+    let mut suspended = Scene::with_parent();
+    suspended.wish(wish_suspend(true));
+    suspended.wish(Wish::ReleaseAcsUser(acs_user()));
+    vec![doubted, second, left, suspended]
 }
 
 fn reads_as(scene: &mut Scene, status: ContainerStatus, keys: Vec<CredentialSeen>) {

@@ -1,10 +1,11 @@
 //! Answers and failures of calls about HID's user and its invitations.
 
 use super::manager_of;
-use crate::core::effect::Effect;
-use crate::core::identity::{CmUserState, Enrollment, Identity, InFlight};
+use crate::core::effect::{Effect, NewUser};
+use crate::core::identity::{CmUserState, Enrollment, Identity, InFlight, Refusal, Told};
 use crate::core::ids::{AcsSystemId, HidUserId, Timestamp};
 use crate::core::observation::{Fault, InvitationStatus, Rejection, UserSeen};
+use crate::core::plan;
 use crate::core::policy::Policy;
 use crate::core::seen::{self, Reading};
 
@@ -12,7 +13,7 @@ pub(super) fn user_created(
     policy: &Policy,
     identity: &mut Identity,
     manager: AcsSystemId,
-    user: &UserSeen,
+    (call, user): (&InFlight, &UserSeen),
     at: Reading,
 ) {
     let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
@@ -22,16 +23,84 @@ pub(super) fn user_created(
         id: user.id.clone(),
         adopted: false,
     };
+    enrollment.user.told = told_by(&call.effect);
     for invitation in &user.invitations {
         seen::note_invitation_created(enrollment, invitation, at.now);
     }
     seen::note_user(policy, identity, manager, user, at);
 }
 
+/// What HID knows of a person once a call has had its effect.
+fn told_by(effect: &Effect) -> Told {
+    let data = match effect {
+        Effect::CreateUser { user: data, .. } | Effect::UpdateUser { data, .. } => {
+            Some(data.clone())
+        }
+        Effect::SearchUser { .. }
+        | Effect::ReadUser { .. }
+        | Effect::DeleteUser { .. }
+        | Effect::CreateInvitation { .. }
+        | Effect::EmailInvitation { .. }
+        | Effect::CancelInvitation { .. }
+        | Effect::ReadPhone { .. }
+        | Effect::DeletePhone { .. }
+        | Effect::Issue { .. }
+        | Effect::Revoke { .. }
+        | Effect::Wake => None,
+    };
+    Told {
+        data,
+        ..Told::default()
+    }
+}
+
+/// HID took the person's data in.
+pub(super) fn user_updated(identity: &mut Identity, manager: AcsSystemId, effect: &Effect) {
+    if let Some(enrollment) = identity.enrollments.get_mut(&manager) {
+        enrollment.user.told = told_by(effect);
+    }
+}
+
+pub(super) fn update_failed(
+    policy: &Policy,
+    identity: &mut Identity,
+    (call, data): (&InFlight, &NewUser),
+    fault: Fault,
+    now: Timestamp,
+) {
+    let id = identity.id;
+    let Some(enrollment) =
+        manager_of(identity, &call.lane).and_then(|m| identity.enrollments.get_mut(&m))
+    else {
+        return;
+    };
+    let told = &mut enrollment.user.told;
+    let schedule = &policy.retry_schedule;
+    match fault {
+        Fault::Refused => told.trouble.defer(now),
+        Fault::Conflict => told.refused = Some((data.clone(), Refusal::Conflict)),
+        Fault::Rejected(why) => told.refused = Some((data.clone(), Refusal::Rejected(why))),
+        Fault::Gone => user_gone(enrollment, policy, call, now),
+        Fault::Unanswered => {
+            told.trouble.fail(schedule, (id, call.effect.name()), now);
+            // A late effect must not undo what a later update says.
+            let settled = now.plus(policy.late_effect_bound);
+            told.trouble.not_before = told.trouble.not_before.max(settled);
+            // Neither the old data nor the new ones are known to be there.
+            told.data = None;
+        }
+        Fault::Already | Fault::WrongState | Fault::OutOfStock | Fault::Busy => {
+            told.trouble.fail(schedule, (id, call.effect.name()), now);
+            // It may be on its way out: a read shows it.
+            enrollment.look = Some(now);
+        }
+    }
+}
+
 pub(super) fn user_created_late(
     identity: &mut Identity,
     manager: AcsSystemId,
-    user: &UserSeen,
+    (call, user): (&InFlight, &UserSeen),
     now: Timestamp,
 ) {
     let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
@@ -46,6 +115,7 @@ pub(super) fn user_created_late(
                 id: user.id.clone(),
                 adopted: false,
             };
+            enrollment.user.told = told_by(&call.effect);
             enrollment.user.trouble.clear();
         }
         CmUserState::Present { .. }
@@ -68,10 +138,16 @@ pub(super) fn user_found(
     now: Timestamp,
 ) {
     let (id, deleting) = (identity.id, identity.deleting_since.is_some());
+    let data = plan::new_user(identity);
     let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
         return;
     };
     let user = &mut enrollment.user;
+    // With another address HID would not refuse the second one.
+    let moved = user.told.data.as_ref().is_some_and(|told| {
+        let now_at = data.as_ref().map(|data| &data.email);
+        now_at != Some(&told.email)
+    });
     user.state = match (&user.state, found) {
         (CmUserState::Unsure { .. } | CmUserState::Taken, Some(found)) => {
             user.trouble.not_before = now;
@@ -79,13 +155,16 @@ pub(super) fn user_found(
         }
         // A late create could still land: HID's uniqueness guards a second one, but a deletion must wait.
         (CmUserState::Unsure { since }, None)
-            if deleting && now.since(*since) < policy.late_effect_bound =>
+            if (deleting || moved) && now.since(*since) < policy.late_effect_bound =>
         {
             user.trouble
                 .fail(&policy.retry_schedule, (id, effect.name()), now);
             CmUserState::Unsure { since: *since }
         }
-        (CmUserState::Unsure { .. }, None) => CmUserState::Absent,
+        (CmUserState::Unsure { .. }, None) => {
+            user.told = Told::default();
+            CmUserState::Absent
+        }
         (CmUserState::Taken, None) => {
             user.trouble
                 .fail(&policy.retry_schedule, (id, effect.name()), now);
@@ -122,11 +201,13 @@ pub(super) fn user_failed(
         Effect::CreateUser { invite, .. } => Some(invite.is_some()),
         Effect::SearchUser { .. }
         | Effect::ReadUser { .. }
+        | Effect::UpdateUser { .. }
         | Effect::DeleteUser { .. }
         | Effect::CreateInvitation { .. }
         | Effect::EmailInvitation { .. }
         | Effect::CancelInvitation { .. }
         | Effect::ReadPhone { .. }
+        | Effect::DeletePhone { .. }
         | Effect::Issue { .. }
         | Effect::Revoke { .. }
         | Effect::Wake => None,
@@ -141,6 +222,7 @@ pub(super) fn user_failed(
             }
             if enrollment.user_id().is_none() {
                 enrollment.user.state = CmUserState::Unsure { since: now };
+                enrollment.user.told = told_by(&call.effect);
             }
             let seed = (id, call.effect.name());
             enrollment

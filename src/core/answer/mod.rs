@@ -26,7 +26,10 @@ pub(super) fn answered(
         return;
     };
     match answer {
-        Answer::UserCreated(user) => enroll::user_created(policy, identity, manager, user, at),
+        Answer::UserCreated(user) => {
+            enroll::user_created(policy, identity, manager, (call, user), at);
+        }
+        Answer::UserUpdated => enroll::user_updated(identity, manager, &call.effect),
         Answer::UserFound(found) => {
             enroll::user_found(policy, identity, manager, &call.effect, found.as_ref(), now);
         }
@@ -61,6 +64,7 @@ pub(super) fn answered(
         Answer::Issued(credential) => {
             phone::issue_accepted(identity, &call.lane, credential, now);
         }
+        Answer::PhoneDeleted => phone::deletion_accepted(identity, &call.lane, now),
         Answer::Revoked => phone::revoke_accepted(identity, call, now),
     }
 }
@@ -77,7 +81,9 @@ pub(super) fn answered_late(
         return;
     };
     match answer {
-        Answer::UserCreated(user) => enroll::user_created_late(identity, manager, user, now),
+        Answer::UserCreated(user) => {
+            enroll::user_created_late(identity, manager, (call, user), now);
+        }
         Answer::InvitationCreated(invitation) => {
             if let Some(enrollment) = identity.enrollments.get_mut(&manager) {
                 seen::note_invitation_created_late(enrollment, invitation, now);
@@ -85,6 +91,7 @@ pub(super) fn answered_late(
         }
         Answer::Issued(credential) => phone::issued_late(identity, &call.lane, credential, now),
         Answer::Revoked => phone::revoke_accepted(identity, call, now),
+        Answer::PhoneDeleted => phone::deletion_accepted(identity, &call.lane, now),
         Answer::UserDeleted => {
             if let Some(enrollment) = identity.enrollments.get_mut(&manager) {
                 enroll::user_deleted(enrollment, now);
@@ -96,7 +103,12 @@ pub(super) fn answered_late(
             &call.effect,
             InvitationStatus::CancelInitiated,
         ),
-        Answer::UserFound(_) | Answer::User(_) | Answer::Phone(_) | Answer::InvitationEmailed => {}
+        // An update was or will be repeated: only its last one counts.
+        Answer::UserUpdated
+        | Answer::UserFound(_)
+        | Answer::User(_)
+        | Answer::Phone(_)
+        | Answer::InvitationEmailed => {}
     }
 }
 
@@ -112,6 +124,12 @@ pub(super) fn failed(
         Effect::Issue { .. } => phone::issue_failed(policy, identity, call, fault, now),
         Effect::Revoke { .. } => phone::revoke_failed(policy, identity, call, fault, now),
         Effect::ReadPhone { .. } => phone::read_phone_failed(policy, identity, call, fault, now),
+        Effect::DeletePhone { .. } => {
+            phone::delete_phone_failed(policy, identity, call, fault, now)
+        }
+        Effect::UpdateUser { data, .. } => {
+            enroll::update_failed(policy, identity, (call, data), fault, now);
+        }
         Effect::CreateUser { .. }
         | Effect::SearchUser { .. }
         | Effect::ReadUser { .. }
@@ -133,7 +151,7 @@ fn manager_of(identity: &Identity, lane: &Lane) -> Option<AcsSystemId> {
         | Lane::Read(manager)
         | Lane::Wait(manager)
         | Lane::Sweep(manager) => Some(*manager),
-        Lane::Phone(phone) | Lane::Key(phone, _) => {
+        Lane::Phone(phone) | Lane::Removal(phone) | Lane::Key(phone, _) => {
             identity.phone(*phone).map(|(manager, _)| manager)
         }
         Lane::Timer => None,

@@ -1,7 +1,7 @@
 //! Answers and failures of calls about phones and their keys.
 
 use crate::core::effect::{Effect, Lane};
-use crate::core::identity::{DoubtStage, Identity, InFlight, Key, Phone};
+use crate::core::identity::{DoubtStage, Identity, InFlight, Key, Phone, Removal};
 use crate::core::ids::{PartNumber, PhoneId, Timestamp};
 use crate::core::observation::{CredentialSeen, CredentialStatus, Fault};
 use crate::core::policy::Policy;
@@ -214,6 +214,62 @@ pub(super) fn read_phone_failed(
             phone
                 .trouble
                 .fail(&policy.retry_schedule, (identity_id, "read"), now);
+        }
+    }
+}
+
+fn removal_mut<'a>(identity: &'a mut Identity, lane: &Lane) -> Option<&'a mut Removal> {
+    let Lane::Removal(id) = lane else { return None };
+    phone_mut(identity, *id)?.removal.as_mut()
+}
+
+/// HID deletes the phone: reads follow it to its end.
+pub(super) fn deletion_accepted(identity: &mut Identity, lane: &Lane, now: Timestamp) {
+    let Some(removal) = removal_mut(identity, lane) else {
+        return;
+    };
+    removal.accepted_at = Some(now);
+    removal.refused = false;
+    removal.trouble.clear();
+    let Lane::Removal(id) = lane else { return };
+    if let Some(phone) = phone_mut(identity, *id) {
+        phone.dull_reads = 0;
+    }
+}
+
+pub(super) fn delete_phone_failed(
+    policy: &Policy,
+    identity: &mut Identity,
+    call: &InFlight,
+    fault: Fault,
+    now: Timestamp,
+) {
+    let identity_id = identity.id;
+    let Lane::Removal(id) = call.lane else { return };
+    let Some(phone) = phone_mut(identity, id) else {
+        return;
+    };
+    let Some(removal) = phone.removal.as_mut() else {
+        return;
+    };
+    match fault {
+        Fault::Refused => removal.trouble.defer(now),
+        Fault::Gone
+        | Fault::Unanswered
+        | Fault::Already
+        | Fault::WrongState
+        | Fault::Conflict
+        | Fault::OutOfStock
+        | Fault::Busy
+        | Fault::Rejected(_) => {
+            // Gone, on its way out, not ready to go or not deleted for another reason: a read shows which.
+            let told_nothing = matches!(fault, Fault::Gone | Fault::Unanswered | Fault::Already);
+            removal.refused |= !told_nothing;
+            let seed = format!("{id}/delete");
+            removal
+                .trouble
+                .fail(&policy.retry_schedule, (identity_id, &seed), now);
+            phone.look = Some(now);
         }
     }
 }

@@ -73,6 +73,7 @@ impl Planner<'_> {
                     Effect::DeleteUser { user: id.clone() },
                 );
             }
+            CmUserState::Present { id, adopted: false } => self.update(id),
             CmUserState::Deleting { id, since } => {
                 // Each time twice as late: a deletion waits for phones that may be off.
                 let read_at = self.enrollment.read_at.unwrap_or(*since).max(*since);
@@ -91,6 +92,34 @@ impl Planner<'_> {
             | CmUserState::Refused(_)
             | CmUserState::Gone => {}
         }
+    }
+
+    /// HID's copy of the person's data follows ours; a user that we took over is not ours to change.
+    fn update(&mut self, user: &HidUserId) {
+        let told = &self.enrollment.user.told;
+        let Some(data) = new_user(self.identity).filter(|_| self.identity.deleting_since.is_none())
+        else {
+            return;
+        };
+        let refused = told
+            .refused
+            .as_ref()
+            .is_some_and(|(known, _)| *known == data);
+        if refused || told.data.as_ref() == Some(&data) {
+            return;
+        }
+        let not_before = told
+            .trouble
+            .not_before
+            .max(self.enrollment.user.trouble.not_before);
+        let user = user.clone();
+        let lane = Lane::CmUser(self.manager);
+        self.owe(
+            lane,
+            Class::Enroll,
+            not_before,
+            Effect::UpdateUser { user, data },
+        );
     }
 
     /// The identity is being deleted and nothing of it is left at HID but its user.

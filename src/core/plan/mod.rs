@@ -49,6 +49,7 @@ pub fn owed(policy: &Policy, identity: &Identity, now: Timestamp) -> BTreeMap<La
             .filter(|(_, phone)| phone.removed_at.is_none())
         {
             planner.phone(*id, phone);
+            planner.removal(*id, phone);
             for (part_number, key) in &phone.keys {
                 planner.key(*id, phone, part_number, key);
             }
@@ -80,7 +81,8 @@ pub fn is_child_wanting(
     let held_back = identity
         .acs_users
         .get(&parent.acs_user)
-        .is_none_or(|user| user.suspended);
+        .is_none_or(|user| user.suspended || user.deleting_since.is_some())
+        || parent.unassigned;
     let in_dates =
         parent.starts_at.is_none_or(|at| at <= now) && parent.ends_at.is_none_or(|at| now < at);
     let child_stays = parent
@@ -208,10 +210,11 @@ pub fn is_key_withdrawn(key: &Key) -> bool {
 }
 
 /// When a read tells what became of an unanswered create. While the automation runs, a second
-/// invitation is cancelled as soon as it shows; after a stop a late one would stay.
+/// invitation is cancelled as soon as it shows; after a stop or a deactivation a late
+/// one would stay.
 #[must_use]
 pub fn invitation_told_at(policy: &Policy, enrollment: &Enrollment) -> Option<Timestamp> {
-    let wait = if enrollment.is_running() {
+    let wait = if enrollment.is_running() && !enrollment.invite.barred {
         policy.settle_delay
     } else {
         policy.late_effect_bound

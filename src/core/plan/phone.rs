@@ -58,6 +58,9 @@ impl Planner<'_> {
                 last.plus(step_of(&GONE_DUE, phone.dull_reads)),
             );
         }
+        if let Some(at) = removal_due(phone) {
+            read(self, Class::Confirm, at);
+        }
         for key in phone.keys.values() {
             if let Some(at) = doubt_due(self.policy, key) {
                 read(self, Class::Issue, at);
@@ -71,6 +74,18 @@ impl Planner<'_> {
                     read(self, Class::Confirm, at);
                 }
             }
+        }
+    }
+
+    /// A deactivated phone is deleted at HID, and what it holds with it.
+    pub(super) fn removal(&mut self, id: PhoneId, phone: &Phone) {
+        let removal = phone.removal.as_ref();
+        if let Some(removal) = removal.filter(|r| r.accepted_at.is_none()) {
+            let effect = Effect::DeletePhone {
+                container: phone.container.clone(),
+            };
+            let not_before = removal.trouble.not_before;
+            self.owe(Lane::Removal(id), Class::Withdrawal, not_before, effect);
         }
     }
 
@@ -116,7 +131,9 @@ impl Planner<'_> {
             part_number,
             self.now,
         );
-        if let Some((credential, held)) = to_revoke(key, wanted) {
+        // They go with their phone.
+        let goes_at_once = phone.removal.as_ref().is_some_and(|r| !r.refused);
+        if let Some((credential, held)) = to_revoke(key, wanted).filter(|_| !goes_at_once) {
             let effect = Effect::Revoke {
                 credential: credential.clone(),
             };
@@ -158,6 +175,13 @@ fn may_issue(phone: &Phone, key: &Key) -> bool {
         && !in_doubt
         && !key.is_live()
         && key.failed.is_none()
+}
+
+/// When a phone whose deletion HID accepted is looked at again.
+fn removal_due(phone: &Phone) -> Option<Timestamp> {
+    let accepted_at = phone.removal.as_ref()?.accepted_at?;
+    let last = phone.read_at.unwrap_or(accepted_at).max(accepted_at);
+    Some(last.plus(step_of(&GONE_DUE, phone.dull_reads)))
 }
 
 /// When the next read for unanswered calls is due (contract.md G1).

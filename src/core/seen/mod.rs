@@ -35,9 +35,11 @@ pub fn note_user(
     at: Reading,
 ) {
     let external_id = identity.id.to_string();
+    let data = plan::new_user(identity);
     let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
         return;
     };
+    let was_there = enrollment.user_id().is_some();
     let ours = seen.external_id.as_deref() == Some(external_id.as_str());
     let by_email = policy
         .managers
@@ -83,6 +85,10 @@ pub fn note_user(
             }
         }
     };
+    if !was_there && enrollment.user.told.data.is_none() {
+        // One of ours that nobody remembers making; a read does not show its data.
+        enrollment.user.told.data = data;
+    }
     enrollment.read_at = Some(at.now);
     if enrollment.user.state == CmUserState::Taken {
         enrollment

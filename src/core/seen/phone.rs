@@ -18,7 +18,8 @@ pub fn note_phone(
 ) {
     let id = PhoneId::of(manager, &seen.id);
     let running = enrollment.is_running();
-    let gone = seen.status == ContainerStatus::Deleting && seen.credentials.is_empty();
+    let empty = (seen.credentials.iter()).all(|seen| seen.status == CredentialStatus::Revoked);
+    let gone = seen.status == ContainerStatus::Deleting && empty;
     if !enrollment.phones.contains_key(&id) {
         if gone {
             return;
@@ -33,6 +34,7 @@ pub fn note_phone(
     if phone.removed_at.is_some() {
         return;
     }
+    note_removal(policy, phone, seen, at);
     phone.status = seen.status.clone();
     phone.device = seen.device.clone();
     phone.missing_since = None;
@@ -77,6 +79,23 @@ pub fn note_phone(
     };
 }
 
+/// Notes how far HID is with deleting a deactivated phone.
+fn note_removal(policy: &Policy, phone: &mut Phone, seen: &ContainerSeen, at: Reading) {
+    let Some(removal) = phone.removal.as_mut() else {
+        return;
+    };
+    if seen.status == ContainerStatus::Deleting {
+        removal.accepted_at.get_or_insert(at.now);
+        removal.refused = false;
+    } else if removal
+        .accepted_at
+        .is_some_and(|accepted| at.began >= accepted.plus(policy.settle_delay))
+    {
+        // It was never begun: once more.
+        removal.accepted_at = None;
+    }
+}
+
 /// A read did not show the phone.
 pub fn note_phone_missing(policy: &Policy, phone: &mut Phone, at: Reading) {
     if phone.created_at > at.began {
@@ -107,6 +126,7 @@ pub fn new_phone(seen: &ContainerSeen, enrolled: bool, now: Timestamp) -> Phone 
         read_at: None,
         trouble: Trouble::default(),
         dull_reads: 0,
+        removal: None,
         keys: std::collections::BTreeMap::new(),
     }
 }

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use origo_adapter::core::identity::{Identity, Profile};
 use origo_adapter::core::ids::{
-    AcsSystemId, AcsUserId, AutomationId, IdentityId, ParentId, PartNumber, Personal, Timestamp,
+    AcsSystemId, AcsUserId, AutomationId, ContainerId, IdentityId, ParentId, PartNumber, Personal,
+    PhoneId, Timestamp,
 };
 use origo_adapter::core::wish::Wish;
 use origo_adapter::simulator::{self, Device, DuplicateIssue, Fault, Faults, Violation};
@@ -43,11 +44,23 @@ pub(super) struct Rules {
 }
 
 /// What the operator asked of one person; the story's own record, apart from the product's.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Person {
-    parents: BTreeMap<ParentId, PartNumber>,
+    parents: BTreeMap<ParentId, Asked>,
+    suspended: bool,
+    /// Which of their names and addresses they go by.
+    name: u64,
+    /// Containers that were deactivated.
+    deactivated: BTreeSet<u64>,
     deleted: bool,
     asked: bool,
+}
+
+/// A parent as asked for.
+#[derive(Clone)]
+struct Asked {
+    part_number: PartNumber,
+    ends_at: Option<Timestamp>,
 }
 
 struct Story {
@@ -272,39 +285,12 @@ impl Story {
     async fn wish(&mut self) {
         let who = usize::try_from(self.dice.roll(PEOPLE)).unwrap();
         let id = identity(who);
-        let roll = self.dice.roll(10);
-        let parents: Vec<ParentId> = self.people[who].parents.keys().copied().collect();
         if self.people[who].deleted {
             return;
         }
-        let mut wishes = Vec::new();
-        let mut new_parent = None;
-        let mut gone_parent = None;
-        let mut deletes = false;
-        if !self.people[who].asked || (roll < 3 && parents.len() < 2) {
-            let part = format!("MID-SUB-EXAMPLE_{}", 1 + self.dice.roll(2));
-            let parent = ParentId(Uuid::from_u128(
-                0xbeef_0000 + u128::from(self.dice.roll(u64::MAX)),
-            ));
-            new_parent = Some((parent, PartNumber(part)));
-            wishes.extend(asked_of(
-                who,
-                parent,
-                new_parent.as_ref().unwrap().1.clone(),
-            ));
-        } else if roll < 6 {
-            gone_parent = parents.first().copied();
-            wishes.extend(gone_parent.map(Wish::DeleteParent));
-        } else if roll < 9 {
-            wishes.push(Wish::Invite {
-                manager: MANAGER,
-                installation: None,
-                resend: roll == 8,
-            });
-        } else if self.dice.one_in(4) {
-            deletes = true;
-            wishes.push(Wish::DeleteIdentity);
-        }
+        let Some((wishes, result)) = self.drawn(who) else {
+            return;
+        };
         self.note(&format!("wishes for {id}: {wishes:?}"));
         let done = self
             .daemon
@@ -313,58 +299,125 @@ impl Story {
             .await;
         let blown = self.world.fuse.is_blown();
         let accepted = match done {
-            Ok(_) => true,
+            // Of a phone that nobody has told of yet nothing can be asked.
+            Ok(_) => self.was_taken(id, &wishes).await,
             Err(engine::WishError::Store(error)) => {
                 assert!(blown, "seed {}: {error}", self.seed);
                 self.crash().await;
                 // The app does not know; it looks.
-                self.was_taken(
-                    id,
-                    new_parent.as_ref().map(|(id, _)| *id),
-                    gone_parent,
-                    deletes,
-                )
-                .await
+                self.was_taken(id, &wishes).await
             }
             Err(engine::WishError::Refused(())) => unreachable!("nothing refuses"),
         };
         if !accepted {
             return;
         }
-        let person = &mut self.people[who];
-        person.asked = true;
-        person.parents.extend(new_parent);
-        if let Some(gone) = gone_parent {
-            person.parents.remove(&gone);
-        }
-        if deletes {
-            person.deleted = true;
-            person.parents.clear();
-        }
+        self.people[who] = result;
         if self.world.rules.bug == Some(Bug::LiftedLease) {
             self.lift_the_lease(id).await;
         }
     }
 
-    async fn was_taken(
-        &self,
-        id: IdentityId,
-        new: Option<ParentId>,
-        gone: Option<ParentId>,
-        deletes: bool,
-    ) -> bool {
-        let Some(loaded) = self.world.store.load(id).await.unwrap() else {
-            return deletes;
+    /// A wish of one person, and what the operator has asked of them once it is taken.
+    fn drawn(&mut self, who: usize) -> Option<(Vec<Wish>, Person)> {
+        let mut person = self.people[who].clone();
+        let first = person.parents.keys().next().copied();
+        // A bug is looked for in the plain stories that it was put in for.
+        let kinds = if self.world.rules.bug.is_some() {
+            10
+        } else {
+            15
         };
-        let identity = loaded.identity;
-        new.is_none_or(|new| identity.parents.contains_key(&new))
-            && gone.is_none_or(|gone| {
-                identity
-                    .parents
-                    .get(&gone)
-                    .is_none_or(|p| p.deleting_since.is_some())
-            })
-            && (!deletes || identity.deleting_since.is_some())
+        let roll = self.dice.roll(kinds);
+        let wishes = if !person.asked || (roll < 3 && person.parents.len() < 2) {
+            let part = format!("MID-SUB-EXAMPLE_{}", 1 + self.dice.roll(2));
+            let parent = ParentId(Uuid::from_u128(
+                0xbeef_0000 + u128::from(self.dice.roll(u64::MAX)),
+            ));
+            let asked = Asked {
+                part_number: PartNumber(part),
+                ends_at: None,
+            };
+            person.asked = true;
+            person.parents.insert(parent, asked.clone());
+            asked_of(who, person.name, parent, asked.part_number)
+        } else {
+            match roll {
+                0..6 => {
+                    person.parents.remove(&first?);
+                    vec![Wish::DeleteParent(first?)]
+                }
+                6..9 => vec![Wish::Invite {
+                    manager: MANAGER,
+                    installation: None,
+                    resend: roll == 8,
+                }],
+                9 if kinds == 10 && !self.dice.one_in(4) => return None,
+                9 if kinds == 10 || self.dice.one_in(4) => {
+                    person.deleted = true;
+                    person.parents.clear();
+                    vec![Wish::DeleteIdentity]
+                }
+                9 | 10 => {
+                    person.suspended = !person.suspended;
+                    vec![Wish::Suspend {
+                        id: acs_user(who),
+                        suspended: person.suspended,
+                    }]
+                }
+                11 | 12 => {
+                    person.name = self.dice.roll(3);
+                    vec![Wish::Identity(profile(who, person.name))]
+                }
+                13 => {
+                    let phones = self.world.hid.lock().unwrap().active_containers();
+                    let name = identity(who).to_string();
+                    let phone = phones.iter().find(|phone| phone.user_external_id == name)?;
+                    let container = ContainerId::parse(&phone.container.to_string()).unwrap();
+                    person.deactivated.insert(phone.container);
+                    vec![Wish::DeactivatePhone(PhoneId::of(MANAGER, &container))]
+                }
+                _ => {
+                    let ends_at = match self.dice.roll(3) {
+                        0 => None,
+                        _ => Some(Timestamp(
+                            self.world.now().0 + i64::try_from(self.dice.roll(900_000)).unwrap(),
+                        )),
+                    };
+                    person.parents.get_mut(&first?)?.ends_at = ends_at;
+                    vec![Wish::EndAt(first?, ends_at)]
+                }
+            }
+        };
+        Some((wishes, person))
+    }
+
+    /// Whether wishes were taken in, as the store shows it: all of them or none.
+    async fn was_taken(&self, id: IdentityId, wishes: &[Wish]) -> bool {
+        let loaded = self.world.store.load(id).await.unwrap();
+        let Some(identity) = loaded.map(|loaded| loaded.identity) else {
+            return wishes.contains(&Wish::DeleteIdentity);
+        };
+        let shows = |wish: &Wish| match wish {
+            Wish::Parent { id, .. } => identity.parents.contains_key(id),
+            Wish::DeleteParent(id) => {
+                let parent = identity.parents.get(id);
+                parent.is_none_or(|parent| parent.deleting_since.is_some())
+            }
+            Wish::DeleteIdentity => identity.deleting_since.is_some(),
+            Wish::Suspend { id, suspended } => identity.acs_users[id].suspended == *suspended,
+            Wish::Identity(profile) => identity.profile == *profile,
+            Wish::DeactivatePhone(id) => {
+                let known = identity.phone(*id);
+                known.is_some_and(|(_, p)| p.removal.is_some() || p.removed_at.is_some())
+            }
+            Wish::EndAt(id, ends_at) => {
+                let parent = identity.parents.get(id);
+                parent.is_some_and(|parent| parent.ends_at == *ends_at)
+            }
+            _ => true,
+        };
+        wishes.iter().all(shows)
     }
 
     async fn lift_the_lease(&self, id: IdentityId) {
@@ -514,8 +567,9 @@ impl Story {
     /// What must be true once everything has come to its rest.
     fn check_settled(&mut self) -> Result<(), String> {
         self.check_always()?;
+        let now = self.world.now();
         let mut hid = self.world.hid.lock().unwrap();
-        hid.advance(self.world.now().0);
+        hid.advance(now.0);
         let mut live: BTreeMap<(String, u64, String), Vec<u64>> = BTreeMap::new();
         for key in hid.live_credentials() {
             let Some(container) = key.container else {
@@ -530,11 +584,16 @@ impl Story {
             let person = (0..self.people.len())
                 .find(|who| identity(*who).to_string() == phone.user_external_id);
             let Some(who) = person else { continue };
-            for part in self.people[who].parents.values() {
+            let person = &self.people[who];
+            if person.deactivated.contains(&phone.container) {
+                return Err(format!("phone {} was deactivated", phone.container));
+            }
+            let parents = person.parents.values().filter(|_| !person.suspended);
+            for asked in parents.filter(|asked| asked.ends_at.is_none_or(|at| now < at)) {
                 wanted.insert((
                     phone.user_external_id.clone(),
                     phone.container,
-                    part.0.clone(),
+                    asked.part_number.0.clone(),
                 ));
             }
         }
@@ -572,18 +631,28 @@ fn identity(who: usize) -> IdentityId {
     IdentityId(Uuid::from_u128(0x1d00 + who as u128))
 }
 
-/// What an app asks for a person: all of it, each time; what is there already changes nothing.
-fn asked_of(who: usize, parent: ParentId, part_number: PartNumber) -> Vec<Wish> {
+fn acs_user(who: usize) -> AcsUserId {
+    AcsUserId(Uuid::from_u128(0xac00 + who as u128))
+}
+
+fn profile(who: usize, name: u64) -> Profile {
     let text = |text: String| Some(Personal(text));
-    let acs_user = AcsUserId(Uuid::from_u128(0xac00 + who as u128));
-    let profile = Profile {
+    Profile {
         key: Some(format!("person-{who}")),
-        full_name: text(format!("Person Number{who}")),
-        email_address: text(format!("person{who}@tenant.example")),
+        full_name: text(format!(
+            "Person Number{who}{}",
+            "x".repeat(usize::try_from(name).unwrap())
+        )),
+        email_address: text(format!("person{who}.{}@tenant.example", name / 2)),
         phone_number: None,
-    };
+    }
+}
+
+/// What an app asks for a person: all of it, each time; what is there already changes nothing.
+fn asked_of(who: usize, name: u64, parent: ParentId, part_number: PartNumber) -> Vec<Wish> {
+    let acs_user = acs_user(who);
     vec![
-        Wish::Identity(profile),
+        Wish::Identity(profile(who, name)),
         Wish::AcsUser {
             id: acs_user,
             acs_system: DOORS,

@@ -16,12 +16,14 @@ use super::scene::secs;
 
 const TO_DELIVER: u64 = 10;
 const TO_REMOVE: u64 = 20;
+const TO_LEAVE: u64 = 45;
 const LIFETIME: u64 = 7 * 24 * 3600;
 
 #[derive(Clone, Debug)]
 pub(crate) struct User {
     pub(crate) external_id: String,
     pub(crate) email: String,
+    pub(crate) name: String,
     pub(crate) deleting: Option<Timestamp>,
 }
 
@@ -47,6 +49,8 @@ pub(crate) struct Hid {
     pub(crate) users: BTreeMap<HidUserId, User>,
     pub(crate) invitations: BTreeMap<InvitationId, Invitation>,
     pub(crate) containers: BTreeMap<ContainerId, HidUserId>,
+    /// Containers on their way out.
+    pub(crate) leaving: BTreeMap<ContainerId, Timestamp>,
     pub(crate) credentials: BTreeMap<CredentialId, Credential>,
     pub(crate) events: Vec<(Timestamp, Happening)>,
     pub(crate) refuses_duplicates: bool,
@@ -70,6 +74,7 @@ impl Hid {
                 let created = User {
                     external_id: user.external_id.to_string(),
                     email: user.email.0.clone(),
+                    name: user.family_name.0.clone(),
                     deleting: None,
                 };
                 self.users.insert(id.clone(), created);
@@ -87,6 +92,20 @@ impl Hid {
                 Ok(Answer::UserFound(found.map(|(id, _)| id.clone())))
             }
             Effect::ReadUser { user } => self.show_user(user).map(Answer::User).ok_or(Fault::Gone),
+            Effect::UpdateUser { user, data } => {
+                let taken = |(id, u): (&HidUserId, &User)| id != user && u.email == data.email.0;
+                if self.users.iter().any(taken) {
+                    return Err(Fault::Conflict);
+                }
+                let known = self.users.get_mut(user).ok_or(Fault::Gone)?;
+                if known.deleting.is_some() {
+                    return Err(Fault::WrongState);
+                }
+                known.email.clone_from(&data.email.0);
+                known.name.clone_from(&data.family_name.0);
+                self.events.push((now, Happening::UserOther));
+                Ok(Answer::UserUpdated)
+            }
             Effect::DeleteUser { user } => {
                 let known = self.users.get_mut(user).ok_or(Fault::Gone)?;
                 if known.deleting.is_some() {
@@ -126,6 +145,20 @@ impl Hid {
                     Err(Fault::Gone)
                 }
             }
+            Effect::DeletePhone { container } => {
+                if !self.containers.contains_key(container) {
+                    return Err(Fault::Gone);
+                }
+                if self.leaving.contains_key(container) {
+                    return Err(Fault::Already);
+                }
+                self.leaving.insert(container.clone(), now);
+                let on_it = self.credentials.values_mut();
+                for key in on_it.filter(|c| c.container == *container && !c.status.is_revoke()) {
+                    (key.status, key.since) = (CredentialStatus::RevokeInitiated, now);
+                }
+                Ok(Answer::PhoneDeleted)
+            }
             Effect::Issue {
                 container,
                 part_number,
@@ -149,7 +182,7 @@ impl Hid {
         now: Timestamp,
     ) -> Result<Answer, Fault> {
         let user = self.containers.get(container).ok_or(Fault::Gone)?;
-        if self.users[user].deleting.is_some() {
+        if self.users[user].deleting.is_some() || self.leaving.contains_key(container) {
             return Err(Fault::WrongState);
         }
         if self.refuses_duplicates && !self.live(container, part).is_empty() {
@@ -209,6 +242,7 @@ impl Hid {
     /// The app is removed from a phone: its container goes, and its keys with it.
     pub(crate) fn lose_phone(&mut self, id: &ContainerId, now: Timestamp) {
         self.containers.remove(id);
+        self.leaving.remove(id);
         self.credentials.retain(|_, c| c.container != *id);
         let container = id.clone();
         self.events.push((now, Happening::PhoneOther { container }));
@@ -232,6 +266,13 @@ impl Hid {
             self.users.remove(&user);
             self.invitations.retain(|_, i| i.user != user);
             self.containers.retain(|_, u| *u != user);
+        }
+        let left = |at: &Timestamp| at.plus(secs(TO_LEAVE)) <= now;
+        let gone = self.leaving.iter().filter(|(_, at)| left(at));
+        let gone: Vec<ContainerId> = gone.map(|(id, _)| id.clone()).collect();
+        for container in gone {
+            self.leaving.remove(&container);
+            self.containers.remove(&container);
         }
         let containers = &self.containers;
         self.credentials.retain(|_, c| {
@@ -273,6 +314,7 @@ impl Hid {
     pub(crate) fn next_tick(&self) -> Option<Timestamp> {
         let users = self.users.values().filter_map(|u| u.deleting);
         let users = users.map(|at| at.plus(secs(60)));
+        let leaving = self.leaving.values().map(|at| at.plus(secs(TO_LEAVE)));
         let credentials = self.credentials.values().filter_map(|c| {
             let wait = match c.status {
                 CredentialStatus::IssueInitiated => secs(TO_DELIVER),
@@ -296,7 +338,8 @@ impl Hid {
             | InvitationStatus::NotEligible
             | InvitationStatus::Unknown(_) => None,
         });
-        users.chain(credentials).chain(invitations).min()
+        let phones_and_users = users.chain(leaving);
+        phones_and_users.chain(credentials).chain(invitations).min()
     }
 
     /// Live credentials of a pair; what is on its way out still is.
@@ -335,7 +378,11 @@ impl Hid {
         let on_it = self.credentials.iter().filter(|(_, c)| c.container == *id);
         ContainerSeen {
             id: id.clone(),
-            status: ContainerStatus::Active,
+            status: if self.leaving.contains_key(id) {
+                ContainerStatus::Deleting
+            } else {
+                ContainerStatus::Active
+            },
             device: Device::default(),
             credentials: on_it.map(|(id, _)| self.show_credential(id)).collect(),
         }

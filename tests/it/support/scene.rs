@@ -103,6 +103,22 @@ pub(crate) fn ada() -> Profile {
     }
 }
 
+/// Ada by another name, at another address.
+pub(crate) fn ada_as(name: &str, email: &str) -> Wish {
+    Wish::Identity(Profile {
+        full_name: Some(Personal(name.into())),
+        email_address: Some(Personal(email.into())),
+        ..ada()
+    })
+}
+
+pub(crate) fn wish_suspend(suspended: bool) -> Wish {
+    Wish::Suspend {
+        id: acs_user(),
+        suspended,
+    }
+}
+
 pub(crate) fn wish_acs_user() -> Wish {
     Wish::AcsUser {
         id: acs_user(),
@@ -468,7 +484,8 @@ pub(crate) fn is_wanted(
     now: Timestamp,
 ) -> bool {
     let there = identity.enrollments[&manager].phones.get(&phone);
-    let there = there.is_some_and(|phone| phone.enrolled && phone.is_active());
+    let there =
+        there.is_some_and(|phone| phone.enrolled && phone.removal.is_none() && phone.is_active());
     let here = |at: Option<Timestamp>, empty: bool| at.map_or(empty, |at| at <= now);
     there
         && identity.deleting_since.is_none()
@@ -476,7 +493,7 @@ pub(crate) fn is_wanted(
             let suspended = identity
                 .acs_users
                 .get(&parent.acs_user)
-                .is_none_or(|user| user.suspended);
+                .is_none_or(|user| user.suspended || user.deleting_since.is_some());
             let child = parent.children.get(&phone);
             parent.manager == manager
                 && parent.part_number == *part
@@ -485,6 +502,7 @@ pub(crate) fn is_wanted(
                 && here(parent.starts_at, true)
                 && !here(parent.ends_at, false)
                 && !suspended
+                && !parent.unassigned
         })
 }
 

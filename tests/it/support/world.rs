@@ -303,6 +303,16 @@ impl World {
         let Some(enrollment) = identity.enrollments.get(&manager()) else {
             return;
         };
+        let data = origo_adapter::core::plan::new_user(identity);
+        let user = enrollment.user_id().and_then(|id| self.hid.users.get(id));
+        if let (Some(user), Some(data)) = (user, data) {
+            let told = (&user.email, &user.name);
+            assert_eq!(told, (&data.email.0, &data.family_name.0), "{}", story());
+        }
+        for phone in enrollment.phones.values() {
+            let gone = phone.removed_at.is_some();
+            assert!(phone.removal.is_none() || gone, "never gone: {}", story());
+        }
         for container in self.hid.containers.keys() {
             let phone = enrollment
                 .phones

@@ -104,36 +104,70 @@ impl Engine {
         cause: &str,
         decide: impl Fn(Option<&Identity>) -> Result<Vec<Wish>, E>,
     ) -> Result<Option<Identity>, WishError<E>> {
+        let of_one = |known: &[Option<&Identity>]| {
+            let wishes = decide(known.first().copied().flatten())?;
+            Ok(vec![wishes])
+        };
+        let mut after = self.wish_all(&[id], cause, of_one).await?;
+        Ok(after.pop().flatten())
+    }
+
+    /// As [`Engine::wish`] for several identities at once, in the order in which they are committed:
+    /// what one releases another can take in only after it.
+    pub async fn wish_all<E>(
+        &self,
+        ids: &[IdentityId],
+        cause: &str,
+        decide: impl Fn(&[Option<&Identity>]) -> Result<Vec<Vec<Wish>>, E>,
+    ) -> Result<Vec<Option<Identity>>, WishError<E>> {
         loop {
             let now = self.now();
-            let loaded = self.store.load(id).await?;
-            let wishes = decide(loaded.as_ref().map(|loaded| &loaded.identity))
-                .map_err(WishError::Refused)?;
-            if wishes.is_empty() {
-                return Ok(loaded.map(|loaded| loaded.identity));
+            let mut loaded = Vec::new();
+            for id in ids {
+                loaded.push(self.store.load(*id).await?);
             }
-            let before = Before::of(loaded, id, now);
-            let mut after = Some(before.identity.clone());
-            let mut changes = Vec::new();
-            for wish in wishes {
-                let Some(identity) = &after else { break };
-                let step = step(&self.policy(), identity, &Observation::Wish(wish), now);
-                changes.extend(step.changes);
-                after = step.identity;
+            let known = loaded.iter().map(|loaded| loaded.as_ref());
+            let known = known.map(|loaded| loaded.map(|loaded| &loaded.identity));
+            let wishes = decide(&known.collect::<Vec<_>>())
+                .map_err(WishError::Refused)?
+                .into_iter();
+            let mut after = Vec::new();
+            let mut steps = Vec::new();
+            let wishes = wishes.chain(std::iter::repeat_with(Vec::new));
+            for ((id, loaded), wishes) in ids.iter().zip(loaded).zip(wishes) {
+                if wishes.is_empty() {
+                    after.push(loaded.map(|loaded| loaded.identity));
+                    continue;
+                }
+                let before = Before::of(loaded, *id, now);
+                let stepped = self.wished(&before, wishes, now);
+                after.push(stepped.identity.clone());
+                steps.push((before, stepped, ClaimChange::Keep));
             }
-            let stepped = Stepped {
-                identity: after,
-                changes,
-                started: None,
-            };
-            match self
-                .commit(&before, &stepped, ClaimChange::Keep, cause, now)
-                .await
-            {
+            if steps.is_empty() {
+                return Ok(after);
+            }
+            match self.commit_all(steps, cause, now).await {
                 Err(Error::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
-                Ok(()) => return Ok(stepped.identity),
+                Ok(()) => return Ok(after),
             }
+        }
+    }
+
+    fn wished(&self, before: &Before, wishes: Vec<Wish>, now: Timestamp) -> Stepped {
+        let mut after = Some(before.identity.clone());
+        let mut changes = Vec::new();
+        for wish in wishes {
+            let Some(identity) = &after else { break };
+            let step = step(&self.policy(), identity, &Observation::Wish(wish), now);
+            changes.extend(step.changes);
+            after = step.identity;
+        }
+        Stepped {
+            identity: after,
+            changes,
+            started: None,
         }
     }
 
@@ -199,7 +233,7 @@ impl Engine {
                 },
             };
             match self
-                .commit(&before, &stepped, ClaimChange::Abandon, "recovery", now)
+                .commit(before, stepped, ClaimChange::Abandon, "recovery", now)
                 .await
             {
                 Err(Error::Conflict(_)) => {}
@@ -234,64 +268,92 @@ impl Engine {
             if unchanged && claim == ClaimChange::Keep && !stale {
                 return Ok(Some(stepped));
             }
-            match self.commit(&before, &stepped, claim, cause, now).await {
+            let result = stepped.clone();
+            match self.commit(before, stepped, claim, cause, now).await {
                 Err(Error::Conflict(_)) => {}
                 Err(error) => return Err(error),
-                Ok(()) => return Ok(Some(stepped)),
+                Ok(()) => return Ok(Some(result)),
             }
         }
     }
 
     async fn commit(
         &self,
-        before: &Before,
-        after: &Stepped,
+        before: Before,
+        after: Stepped,
         claim: ClaimChange,
         cause: &str,
         now: Timestamp,
     ) -> Result<(), Error> {
+        self.commit_all(vec![(before, after, claim)], cause, now)
+            .await
+    }
+
+    async fn commit_all(
+        &self,
+        steps: Vec<(Before, Stepped, ClaimChange)>,
+        cause: &str,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let policy = self.policy();
-        let old_rows = if before.revision == 0 {
-            std::collections::BTreeSet::new()
-        } else {
-            index::rows(&before.identity)
-        };
-        let new_rows = after.identity.as_ref().map(index::rows).unwrap_or_default();
-        let owed = after
-            .identity
-            .as_ref()
-            .map(|identity| crate::core::plan::owed(&policy, identity, now));
-        let mut changes = after.changes.clone();
-        if before.revision == 0 && after.identity.is_some() {
-            let entity = format!("identity/{}", before.identity.id);
-            changes.insert(
-                0,
-                Change {
-                    entity,
-                    from: None,
-                    to: Some("present".to_owned()),
-                },
-            );
-        }
-        self.store
-            .commit(Commit {
-                identity: after.identity.clone(),
-                id: before.identity.id,
-                expected: before.revision,
-                owed: Some(owed.unwrap_or_default()),
-                rows_removed: old_rows.difference(&new_rows).cloned().collect(),
-                rows_added: new_rows.difference(&old_rows).cloned().collect(),
-                changes: changes.clone(),
-                cause: cause.to_owned(),
-                claim,
-                now,
-            })
-            .await?;
-        for change in &changes {
-            log(before.identity.id, change, cause);
+        let commits = steps
+            .into_iter()
+            .map(|(before, after, claim)| commit_of(&policy, &before, after, claim, cause, now));
+        let commits: Vec<Commit> = commits.collect();
+        let changes: Vec<(IdentityId, Vec<Change>)> = commits
+            .iter()
+            .map(|commit| (commit.id, commit.changes.clone()))
+            .collect();
+        self.store.commit_all(commits).await?;
+        for (id, changes) in changes {
+            for change in &changes {
+                log(id, change, cause);
+            }
         }
         self.committed.send_replace(());
         Ok(())
+    }
+}
+
+fn commit_of(
+    policy: &Policy,
+    before: &Before,
+    after: Stepped,
+    claim: ClaimChange,
+    cause: &str,
+    now: Timestamp,
+) -> Commit {
+    let old_rows = if before.revision == 0 {
+        std::collections::BTreeSet::new()
+    } else {
+        index::rows(&before.identity)
+    };
+    let new_rows = after.identity.as_ref().map(index::rows).unwrap_or_default();
+    let owed = after
+        .identity
+        .as_ref()
+        .map(|identity| crate::core::plan::owed(policy, identity, now));
+    let mut changes = after.changes;
+    if before.revision == 0 && after.identity.is_some() {
+        let entity = format!("identity/{}", before.identity.id);
+        let made = Change {
+            entity,
+            from: None,
+            to: Some("present".to_owned()),
+        };
+        changes.insert(0, made);
+    }
+    Commit {
+        identity: after.identity,
+        id: before.identity.id,
+        expected: before.revision,
+        owed: Some(owed.unwrap_or_default()),
+        rows_removed: old_rows.difference(&new_rows).cloned().collect(),
+        rows_added: new_rows.difference(&old_rows).cloned().collect(),
+        changes,
+        cause: cause.to_owned(),
+        claim,
+        now,
     }
 }
 
@@ -315,6 +377,7 @@ impl Before {
     }
 }
 
+#[derive(Clone)]
 struct Stepped {
     identity: Option<Identity>,
     changes: Vec<Change>,

@@ -44,3 +44,17 @@ pub(super) fn list_compatible(call: &Call) -> Result<Reply, Problem> {
     let shown = compatible.map(|system| show::acs_system(&call.settings, system));
     Ok(Reply::list(shown.into_iter().collect()))
 }
+
+/// A credential manager's part numbers as configured; an access system has none.
+pub(super) fn list_pools(call: &Call) -> Result<Reply, Problem> {
+    let system = known(call, AcsSystemId(call.params.need_id("acs_system_id")?))?;
+    let shown = match &system.role {
+        Role::Manager(manager) => manager
+            .pools
+            .iter()
+            .map(|(id, part)| show::credential_pool(&call.settings, system.id, (*id, part)))
+            .collect(),
+        Role::Access { .. } => Vec::new(),
+    };
+    Ok(Reply::list(shown))
+}

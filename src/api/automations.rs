@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::problem::Problem;
-use super::{Api, Call, Reply, acs_systems, identities, show, users};
+use super::{Api, Call, Reply, acs_systems, identities, link, show, users};
+use crate::config::Scope;
 use crate::core::identity::{Automation, Identity};
 use crate::core::ids::{AcsSystemId, AcsUserId, AutomationId, IdentityId};
 use crate::core::index::Kind;
@@ -64,7 +65,7 @@ pub(super) async fn launch(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let known = identities::present(known.as_ref())?;
     match cm_user {
         Some(id) => check_cm_user(api, id, manager, owner).await?,
-        None => users::refuse_unlinked_twin(api, known, manager).await?,
+        None => link::adopt_twin(api, call, known, manager).await?,
     }
     let (id, new_user) = (AutomationId(Uuid::new_v4()), AcsUserId(Uuid::new_v4()));
     let decide = |identity: Option<&Identity>| {
@@ -170,6 +171,10 @@ async fn invite(api: &Api, call: &Call, resend: bool) -> Result<Reply, Problem> 
         let identity = identity.ok_or_else(missing)?;
         let (manager, _) = running_by_id(identity, id).ok_or_else(missing)?;
         let enrollment = identity.enrollments.get(&manager);
+        // After a deactivation only a write key may let another phone in (contract.md section 6).
+        if enrollment.is_some_and(|e| e.invite.barred) && call.scope < Scope::Write {
+            return Err(Problem::forbidden("write"));
+        }
         let under_way =
             enrollment.is_some_and(|e| e.invite.wanted || e.open_invitation().is_some());
         if under_way && !resend {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::problem::{Faults, Problem};
 use super::systems::{Manager, Role};
-use super::{Api, Call, Reply, acs_systems, automations, identities, show_credential, users};
+use super::{Api, Call, Reply, acs_systems, automations, identities, link, show_credential, users};
 use crate::core::identity::{Identity, Parent};
 use crate::core::ids::{
     AcsSystemId, AcsUserId, AutomationId, IdentityId, ParentId, PartNumber, Timestamp,
@@ -52,12 +52,14 @@ pub(super) async fn create(api: &Api, call: &Call) -> Result<Reply, Problem> {
         new_cm_user: AcsUserId(Uuid::new_v4()),
     };
     if let Some(identity) = api.load(owner).await? {
+        // Nobody is linked for a request that would be refused.
+        ask.decide(Some(&identity))?;
         if let Holder::InSystem(system) = holder {
-            users::refuse_unlinked_twin(api, &identity, system).await?;
+            link::adopt_twin(api, call, &identity, system).await?;
         }
         let (_, system) = ask.user_in(&identity)?;
         let manager = manager(call, system)?;
-        users::refuse_unlinked_twin(api, &identity, manager).await?;
+        link::adopt_twin(api, call, &identity, manager).await?;
     }
     let identity = api
         .wish(owner, call, |identity| ask.decide(identity))
@@ -208,7 +210,7 @@ impl Ask<'_> {
         if self.repeated(identity).is_some() {
             return Ok(Vec::new());
         }
-        self.refuse_conflict(identity, &wanted)?;
+        refuse_conflict(identity, None, &wanted, self.call.now)?;
         let mut wishes = Vec::new();
         if !identity.acs_users.contains_key(&wanted.acs_user) {
             let user = (wanted.acs_user, wanted.acs_system);
@@ -278,25 +280,29 @@ impl Ask<'_> {
         let newest = same.max_by_key(|(id, parent)| (parent.created_at, **id));
         newest.map(|(id, _)| *id)
     }
+}
 
-    /// Two children would write one record of the access system with different contents
-    /// (contract.md section 1).
-    fn refuse_conflict(&self, identity: &Identity, wanted: &Parent) -> Result<(), Problem> {
-        let now = self.call.now;
-        let clash = identity.parents.values().any(|parent| {
-            let over =
-                parent.deleting_since.is_some() || parent.ends_at.is_some_and(|at| at <= now);
-            !over && place(parent) == place(wanted) && contents(parent) != contents(wanted)
-        });
-        if clash {
-            return Err(Problem::conflict(
-                "acs_credential_conflict",
-                "this ACS user already has a credential of this part number with other card \
-                 details or dates",
-            ));
-        }
-        Ok(())
+/// Two children would write one record of the access system with different contents
+/// (contract.md section 1). `own` is the parent that is changed, where it is there already.
+pub(super) fn refuse_conflict(
+    identity: &Identity,
+    own: Option<ParentId>,
+    wanted: &Parent,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let clash = identity.parents.iter().any(|(id, parent)| {
+        let over = parent.deleting_since.is_some() || parent.ends_at.is_some_and(|at| at <= now);
+        let other = Some(*id) != own && !over;
+        other && place(parent) == place(wanted) && contents(parent) != contents(wanted)
+    });
+    if clash {
+        return Err(Problem::conflict(
+            "acs_credential_conflict",
+            "this ACS user already has a credential of this part number with other card \
+             details or dates",
+        ));
     }
+    Ok(())
 }
 
 /// Which record of the access system a parent's children write.

@@ -11,6 +11,7 @@ mod credentials;
 mod identities;
 mod issue;
 mod keys;
+mod link;
 mod page;
 mod params;
 mod phones;
@@ -22,6 +23,7 @@ mod show_credential;
 mod status;
 mod systems;
 mod users;
+mod users_change;
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,7 +45,7 @@ use self::problem::{Problem, json_response};
 use self::routes::{ROUTES, Route};
 pub use self::serve::{Limits, serve, serve_with};
 use self::systems::Systems;
-use crate::config::Config;
+use crate::config::{Config, Scope};
 use crate::core::identity::Identity;
 use crate::core::ids::{IdentityId, Timestamp};
 use crate::core::index::Kind;
@@ -137,10 +139,28 @@ impl Api {
     }
 }
 
+impl Api {
+    /// As [`Api::wish`], for several identities in one transaction.
+    async fn wish_all(
+        &self,
+        ids: &[IdentityId],
+        call: &Call,
+        decide: impl Fn(&[Option<&Identity>]) -> Result<Vec<Vec<Wish>>, Problem>,
+    ) -> Result<Vec<Option<Identity>>, Problem> {
+        let wished = self.engine.wish_all(ids, &call.caller, decide).await;
+        wished.map_err(|error| match error {
+            WishError::Refused(problem) => problem,
+            WishError::Store(error) => Problem::from(error),
+        })
+    }
+}
+
 /// A request that was let in.
 struct Call {
     /// The key's name: the cause of what follows.
     caller: String,
+    /// How far the key reaches.
+    scope: Scope,
     params: Params,
     settings: Arc<Settings>,
     now: Timestamp,
@@ -245,9 +265,12 @@ async fn pass(api: &Api, route: &'static Route, request: Request) -> Result<Resp
         return Err(Problem::verb(route.verbs.names()));
     }
     let settings = api.settings();
-    let caller = match route.scope {
-        Some(needed) => settings.keys.admit(request.headers(), needed)?.name.clone(),
-        None => String::new(),
+    let (caller, scope) = match route.scope {
+        Some(needed) => {
+            let key = settings.keys.admit(request.headers(), needed)?;
+            (key.name.clone(), key.scope)
+        }
+        None => (String::new(), Scope::Read),
     };
     let (head, body) = request.into_parts();
     let body = tokio::time::timeout(BODY_DEADLINE, read_body(body))
@@ -257,6 +280,7 @@ async fn pass(api: &Api, route: &'static Route, request: Request) -> Result<Resp
     let query = head.uri.query().unwrap_or_default();
     let call = Call {
         caller,
+        scope,
         params: Params::read(route.params, query, &body)?,
         settings,
         now: api.engine.now(),

@@ -54,6 +54,16 @@ pub(super) async fn page(
     })
 }
 
+/// What is shown has what `search` asks for in one of `fields`, whatever its case; without a search,
+/// everything has.
+pub(super) fn finds(call: &Call, shown: &Value, fields: &[&str]) -> bool {
+    let Some(search) = call.params.text("search").map(str::to_lowercase) else {
+        return true;
+    };
+    let mut texts = fields.iter().filter_map(|field| shown[*field].as_str());
+    texts.any(|text| text.to_lowercase().contains(&search))
+}
+
 /// Every row that `show` shows, for lists without pages.
 pub(super) async fn all(
     api: &Api,

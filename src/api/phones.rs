@@ -4,18 +4,43 @@ use std::collections::BTreeSet;
 
 use super::problem::Problem;
 use super::{Api, Call, Reply, page, show};
+use crate::core::identity::{Identity, Phone};
 use crate::core::ids::{ChildId, IdentityId, ParentId, PhoneId};
 use crate::core::index::Kind;
 use crate::core::state;
+use crate::core::wish::Wish;
 use crate::store::ListQuery;
+
+fn missing() -> Problem {
+    Problem::missing("device_not_found", "phone")
+}
+
+/// A deactivated phone is out of sight at once (seam-api.md 10, row 13).
+fn is_shown(phone: &Phone) -> bool {
+    phone.removed_at.is_none() && phone.removal.is_none()
+}
+
+/// The phone goes with all that it holds, and is never enrolled again by itself.
+pub(super) async fn deactivate(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    let id = PhoneId(call.params.need_id("device_id")?);
+    let owner = api.find(Kind::Phone, id).await?.ok_or_else(missing)?;
+    let decide = |identity: Option<&Identity>| {
+        let phone = identity.and_then(|identity| identity.phone(id));
+        phone
+            .filter(|(_, phone)| is_shown(phone))
+            .ok_or_else(missing)?;
+        Ok(vec![Wish::DeactivatePhone(id)])
+    };
+    api.wish(owner, call, decide).await?;
+    Ok(Reply::void())
+}
 
 pub(super) async fn get(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let id = PhoneId(call.params.need_id("device_id")?);
-    let missing = || Problem::missing("device_not_found", "phone");
     let identity = api.owner(Kind::Phone, id).await?.ok_or_else(missing)?;
     let (_, phone) = identity
         .phone(id)
-        .filter(|(_, phone)| phone.removed_at.is_none())
+        .filter(|(_, phone)| is_shown(phone))
         .ok_or_else(missing)?;
     Ok(Reply::one(show::phone(&call.settings, id, phone)))
 }
@@ -35,7 +60,7 @@ pub(super) async fn list(api: &Api, call: &Call) -> Result<Reply, Problem> {
     };
     page::all(api, query, |row, identity| {
         let id = PhoneId(row.id.parse().ok()?);
-        let (_, phone) = identity.phone(id)?;
+        let (_, phone) = identity.phone(id).filter(|(_, phone)| is_shown(phone))?;
         Some(show::phone(&call.settings, id, phone))
     })
     .await

@@ -10,8 +10,8 @@ use super::params::{
 };
 use super::problem::Problem;
 use super::{
-    Api, Call, Reply, acs_systems, automations, credentials, identities, issue, phones, status,
-    users,
+    Api, Call, Reply, acs_systems, automations, credentials, identities, issue, link, phones,
+    status, users, users_change,
 };
 use crate::config::Scope;
 
@@ -44,6 +44,10 @@ pub(super) enum Verbs {
     Read,
     /// Also DELETE.
     Delete,
+    /// Also PATCH.
+    Update,
+    /// Also PUT.
+    Put,
     /// GET alone, for probes.
     Probe,
 }
@@ -55,6 +59,8 @@ impl Verbs {
             Self::Create => &["POST"],
             Self::Read => &["GET", "POST"],
             Self::Delete => &["DELETE", "POST"],
+            Self::Update => &["PATCH", "POST"],
+            Self::Put => &["POST", "PUT"],
             Self::Probe => &["GET"],
         }
     }
@@ -99,11 +105,33 @@ routes! {
         (id("user_identity_id"), text("user_identity_key"))
         => "user_identity": {identities::get};
     Read Read ["/user_identities/list"]
-        (ids("user_identity_ids"), id("credential_manager_acs_system_id"), instant("created_before"), not_yet("search"), count("limit", PAGE), text("page_cursor"))
+        (ids("user_identity_ids"), id("credential_manager_acs_system_id"), instant("created_before"), text("search"), count("limit", PAGE), text("page_cursor"))
         => "user_identities": {identities::list};
     Delete Write ["/user_identities/delete"]
         (id("user_identity_id").required())
         : {identities::delete};
+
+    Update Write ["/user_identities/update"]
+        (id("user_identity_id").required(), text("user_identity_key"), email("email_address"), phone_number("phone_number"), text("full_name"))
+        : {identities::update};
+    Put Write ["/user_identities/add_acs_user"]
+        (id("acs_user_id").required(), id("user_identity_id"), text("user_identity_key"))
+        : {link::add};
+    Delete Write ["/user_identities/remove_acs_user"]
+        (id("acs_user_id").required(), id("user_identity_id").required())
+        : {link::remove};
+    Read Read ["/user_identities/list_acs_users"]
+        (id("user_identity_id").required())
+        => "acs_users": {link::list_acs_users};
+    Read Read ["/user_identities/list_acs_systems"]
+        (id("user_identity_id").required())
+        => "acs_systems": {link::list_acs_systems};
+    Read Read ["/user_identities/list_accessible_entrances"]
+        (id("user_identity_id").required())
+        => "acs_entrances": {link::list_nothing};
+    Read Read ["/user_identities/list_accessible_devices"]
+        (id("user_identity_id").required())
+        => "devices": {link::list_nothing};
 
     Create Write ["/user_identities/enrollment_automations/launch" "/enrollment_automations/launch"]
         (id("user_identity_id").required(), id("credential_manager_acs_system_id").required(), flag("create_credential_manager_user"), id("credential_manager_acs_user_id"), id("acs_credential_pool_id"))
@@ -132,8 +160,24 @@ routes! {
         (id("acs_user_id"), id("user_identity_id"), id("acs_system_id"))
         => "acs_user": {users::get};
     Read Read ["/acs/users/list"]
-        (id("acs_system_id"), id("user_identity_id"), email("user_identity_email_address"), phone_number("user_identity_phone_number"), instant("created_before"), not_yet("search"), count("limit", PAGE), text("page_cursor"))
+        (id("acs_system_id"), id("user_identity_id"), email("user_identity_email_address"), phone_number("user_identity_phone_number"), instant("created_before"), text("search"), count("limit", PAGE), text("page_cursor"))
         => "acs_users": {users::list};
+
+    Update Write ["/acs/users/update"]
+        (id("acs_user_id"), id("user_identity_id"), id("acs_system_id"), text("full_name"), email("email_address"), email("email"), phone_number("phone_number"), not_yet("access_schedule"), id("hid_acs_system_id"))
+        : {users_change::update};
+    Delete Write ["/acs/users/delete"]
+        (id("acs_user_id"), id("user_identity_id"), id("acs_system_id"))
+        : {users_change::delete};
+    Create Write ["/acs/users/suspend"]
+        (id("acs_user_id"), id("user_identity_id"), id("acs_system_id"))
+        : {users_change::suspend};
+    Create Write ["/acs/users/unsuspend"]
+        (id("acs_user_id"), id("user_identity_id"), id("acs_system_id"))
+        : {users_change::unsuspend};
+    Read Read ["/acs/users/list_accessible_entrances"]
+        (id("acs_user_id"), id("user_identity_id"), id("acs_system_id"))
+        => "acs_entrances": {users_change::list_accessible_entrances};
 
     Read Read ["/acs/systems/get"]
         (id("acs_system_id").required())
@@ -152,12 +196,34 @@ routes! {
         (id("acs_credential_id").required())
         => "acs_credential": {credentials::get};
     Read Read ["/acs/credentials/list"]
-        (id("acs_user_id"), id("acs_system_id"), id("user_identity_id"), flag("is_multi_phone_sync_credential"), instant("created_before"), not_yet("search"), count("limit", PAGE), text("page_cursor"))
+        (id("acs_user_id"), id("acs_system_id"), id("user_identity_id"), flag("is_multi_phone_sync_credential"), instant("created_before"), text("search"), count("limit", PAGE), text("page_cursor"))
         => "acs_credentials": {credentials::list};
     Delete Write ["/acs/credentials/delete"]
         (id("acs_credential_id").required())
         : {credentials::delete};
 
+    Update Write ["/acs/credentials/update"]
+        (id("acs_credential_id").required(), instant("ends_at"), code("code"))
+        => "acs_credential": {credentials::update};
+    Update Write ["/acs/credentials/assign"]
+        (id("acs_credential_id").required(), id("acs_user_id"), id("user_identity_id"))
+        => "acs_credential": {credentials::assign};
+    Update Write ["/acs/credentials/unassign"]
+        (id("acs_credential_id").required(), id("acs_user_id"), id("user_identity_id"))
+        => "acs_credential": {credentials::unassign};
+    Read Read ["/acs/credentials/list_accessible_entrances"]
+        (id("acs_credential_id").required())
+        => "acs_entrances": {credentials::list_accessible_entrances};
+    Read Read ["/acs/credential_pools/list"]
+        (id("acs_system_id").required())
+        => "acs_credential_pools": {at_once acs_systems::list_pools};
+    Create Write ["/acs/credential_provisioning_automations/launch"]
+        (id("user_identity_id").required(), id("credential_manager_acs_system_id").required(), flag("create_credential_manager_user"), id("credential_manager_acs_user_id"), id("acs_credential_pool_id"))
+        => "acs_credential_provisioning_automation": {automations::launch};
+
+    Delete Write ["/phones/deactivate"]
+        (id("device_id").required())
+        : {phones::deactivate};
     Read Read ["/phones/list"]
         (id("owner_user_identity_id"), id("acs_credential_id"))
         => "phones": {phones::list};
@@ -187,7 +253,9 @@ mod tests {
             let path = route.paths[0];
             match route.verbs {
                 Verbs::Read => assert!(route.scope == Some(Scope::Read), "{path}"),
-                Verbs::Delete => assert!(route.scope == Some(Scope::Write), "{path}"),
+                Verbs::Delete | Verbs::Update | Verbs::Put => {
+                    assert!(route.scope == Some(Scope::Write), "{path}");
+                }
                 Verbs::Create => assert!(route.scope > Some(Scope::Read), "{path}"),
                 Verbs::Probe => assert!(route.scope.is_none(), "{path}"),
             }

@@ -6,7 +6,7 @@ use super::Settings;
 use super::systems::{Role, System};
 use crate::clock::rfc3339;
 use crate::core::identity::{AcsUser, Automation, CmUserState, Enrollment, Identity, Phone};
-use crate::core::ids::{AcsSystemId, AcsUserId, Personal, PhoneId, Timestamp};
+use crate::core::ids::{AcsSystemId, AcsUserId, PartNumber, Personal, PhoneId, Timestamp};
 use crate::core::policy::Policy;
 use crate::core::{plan, state};
 
@@ -38,7 +38,9 @@ pub(super) fn user_identity(settings: &Settings, identity: &Identity) -> Value {
         .acs_users
         .iter()
         .filter_map(|(user_id, user)| {
-            let message = hid_refusal(identity.enrollments.get(&user.acs_system)?)?;
+            let enrollment = identity.enrollments.get(&user.acs_system)?;
+            let message =
+                hid_refusal(enrollment).or_else(|| update_refusal(identity, enrollment))?;
             Some(json!({
                 "error_code": "issue_with_acs_user",
                 "message": message,
@@ -102,6 +104,15 @@ fn hid_refusal(enrollment: &Enrollment) -> Option<&'static str> {
     }
 }
 
+/// Why HID's user does not follow this person, where a person must act.
+fn update_refusal(identity: &Identity, enrollment: &Enrollment) -> Option<&'static str> {
+    enrollment.user_id()?;
+    Some(match state::update_refused(identity, enrollment)? {
+        "user_conflict" => "HID keeps the old data: another user has this e-mail address",
+        _ => "HID keeps the old data: the new name or e-mail address is incomplete or refused",
+    })
+}
+
 /// An ACS user, of an access system or of a credential manager.
 pub(super) fn acs_user(
     settings: &Settings,
@@ -124,7 +135,7 @@ pub(super) fn acs_user(
         "created_at": instant(user.created_at),
         "display_name": first_of(&names, &shown_id),
         "errors": [],
-        "warnings": being_deleted(identity.deleting_since, "ACS user"),
+        "warnings": being_deleted(user.deleting_since.or(identity.deleting_since), "ACS user"),
         "is_managed": true,
         "last_successful_sync_at": null,
         "is_suspended": user.suspended,
@@ -136,6 +147,13 @@ pub(super) fn acs_user(
         ("email", json!(user.email_address)),
         ("phone_number", json!(user.phone_number)),
     ];
+    let manager = system
+        .filter(|system| system.is_manager())
+        .map(|system| system.id.0);
+    given.push((
+        "hid_acs_system_id",
+        json!(user.hid_acs_system_id.or(manager)),
+    ));
     if identity.listed {
         shown["user_identity_id"] = json!(identity.id);
         shown["user_identity_full_name"] = json!(identity.profile.full_name);
@@ -145,7 +163,6 @@ pub(super) fn acs_user(
     if system.is_some_and(System::is_manager) {
         given.push(("external_type", json!("hid_credential_manager_user")));
         given.push(("external_type_display_name", json!("HID user")));
-        given.push(("hid_acs_system_id", json!(user.acs_system)));
         cm_user_health(identity, user, &mut shown);
     }
     for (name, value) in given.into_iter().filter(|(_, value)| !value.is_null()) {
@@ -163,6 +180,12 @@ fn cm_user_health(identity: &Identity, user: &AcsUser, shown: &mut Value) {
     if let Some(message) = hid_refusal(enrollment) {
         shown["errors"] = json!([{
             "error_code": "failed_to_create_on_acs_system",
+            "message": message,
+            "created_at": at,
+        }]);
+    } else if let Some(message) = update_refusal(identity, enrollment) {
+        shown["errors"] = json!([{
+            "error_code": "failed_to_update_on_acs_system",
             "message": message,
             "created_at": at,
         }]);
@@ -220,6 +243,23 @@ pub(super) fn acs_system(settings: &Settings, system: &System) -> Value {
         }
     }
     shown
+}
+
+/// A pool, which is a part number.
+pub(super) fn credential_pool(
+    settings: &Settings,
+    system: AcsSystemId,
+    (id, part_number): (uuid::Uuid, &PartNumber),
+) -> Value {
+    json!({
+        "acs_credential_pool_id": id,
+        "acs_system_id": system,
+        "display_name": part_number,
+        "external_type": "hid_part_number",
+        "external_type_display_name": "HID part number",
+        "workspace_id": settings.systems.workspace(),
+        "created_at": instant(CONFIGURED_AT),
+    })
 }
 
 /// An enrollment automation, with what stands behind `is_running` below `adapter`.

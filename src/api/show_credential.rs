@@ -142,7 +142,6 @@ fn common(settings: &Settings, identity: &Identity, parent: &Parent) -> Value {
         "acs_system_id": parent.acs_system,
         "connected_account_id": connected_account(settings, parent.acs_system),
         "workspace_id": systems.workspace(),
-        "acs_user_id": parent.acs_user,
         "access_method": "mobile_key",
         "code": null,
         "card_number": null,
@@ -154,6 +153,9 @@ fn common(settings: &Settings, identity: &Identity, parent: &Parent) -> Value {
     });
     if identity.listed {
         shown["user_identity_id"] = json!(identity.id);
+    }
+    if !parent.unassigned {
+        shown["acs_user_id"] = json!(parent.acs_user);
     }
     let pool = systems.pool_of(parent.manager, &parent.part_number);
     for (name, value) in [

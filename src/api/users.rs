@@ -10,6 +10,9 @@ use crate::core::index::{self, Kind};
 use crate::core::wish::Wish;
 use crate::store::ListQuery;
 
+/// What `search` looks at.
+const SEARCHED: &[&str] = &["full_name", "email_address", "phone_number", "acs_user_id"];
+
 /// 404.
 pub(super) fn missing() -> Problem {
     Problem::missing("acs_user_not_found", "ACS user")
@@ -36,9 +39,16 @@ pub(super) fn wish_of_cm_user(
     is_new.then(|| wish_of(&identity.profile, id, system))
 }
 
-/// Seam would link an ACS user that has no identity and the same e-mail address or phone number.
-/// We can't yet, and a second record of one person would be worse than a clear word.
-pub(super) async fn refuse_unlinked(
+/// 409: a person has one record a system.
+pub(super) fn second() -> Problem {
+    Problem::conflict(
+        "acs_user_already_exists",
+        "this user identity already has an ACS user in this system",
+    )
+}
+
+/// A second record of one person would be worse than a clear word.
+async fn refuse_unlinked(
     api: &Api,
     system: AcsSystemId,
     (email, phone): (Option<&Personal>, Option<&Personal>),
@@ -49,28 +59,11 @@ pub(super) async fn refuse_unlinked(
             return Err(Problem::bad(
                 "acs_user_not_linked",
                 "this system already has an ACS user with the same email_address or phone_number, \
-                 and without a user identity; linking it is not supported yet",
+                 and without a user identity; link it with /user_identities/add_acs_user",
             ));
         }
     }
     Ok(())
-}
-
-/// As [`refuse_unlinked`], for an identity that is about to get a record in `system`.
-pub(super) async fn refuse_unlinked_twin(
-    api: &Api,
-    identity: &Identity,
-    system: AcsSystemId,
-) -> Result<(), Problem> {
-    if !identity.listed || identity.acs_user_in(system).is_some() {
-        return Ok(());
-    }
-    let profile = &identity.profile;
-    let person = (
-        profile.email_address.as_ref(),
-        profile.phone_number.as_ref(),
-    );
-    refuse_unlinked(api, system, person).await
 }
 
 pub(super) async fn create(api: &Api, call: &Call) -> Result<Reply, Problem> {
@@ -94,10 +87,7 @@ pub(super) async fn create(api: &Api, call: &Call) -> Result<Reply, Problem> {
     };
     let decide = |identity: Option<&Identity>| {
         if owner.is_some() && identities::present(identity)?.acs_user_in(system).is_some() {
-            return Err(Problem::conflict(
-                "acs_user_already_exists",
-                "this user identity already has an ACS user in this system",
-            ));
+            return Err(second());
         }
         Ok(vec![wish.clone()])
     };
@@ -107,14 +97,20 @@ pub(super) async fn create(api: &Api, call: &Call) -> Result<Reply, Problem> {
 }
 
 pub(super) async fn get(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    let (owner, id) = named(api, call).await?;
+    reply(call, api.load(owner).await?.as_ref(), id)
+}
+
+/// The ACS user that a request names in one of the two ways, and whose it is.
+pub(super) async fn named(api: &Api, call: &Call) -> Result<(IdentityId, AcsUserId), Problem> {
     let params = &call.params;
     let pair = params
         .id("user_identity_id")
         .zip(params.id("acs_system_id"));
     match (params.id("acs_user_id"), pair) {
         (Some(id), _) => {
-            let identity = api.owner(Kind::AcsUser, id).await?;
-            reply(call, identity.as_ref(), AcsUserId(id))
+            let owner = api.find(Kind::AcsUser, id).await?;
+            Ok((owner.ok_or_else(missing)?, AcsUserId(id)))
         }
         (None, Some((owner, system))) => {
             let identity = api.load(IdentityId(owner)).await?;
@@ -124,7 +120,7 @@ pub(super) async fn get(api: &Api, call: &Call) -> Result<Reply, Problem> {
             let (id, _) = identity
                 .acs_user_in(AcsSystemId(system))
                 .ok_or_else(missing)?;
-            reply(call, Some(&identity), id)
+            Ok((identity.id, id))
         }
         (None, None) => {
             let mut faults = Faults::default();
@@ -171,7 +167,8 @@ pub(super) async fn list(api: &Api, call: &Call) -> Result<Reply, Problem> {
             && fits(PHONE, identity.profile.phone_number.as_ref());
         let id = AcsUserId(row.id.parse().ok()?);
         let user = identity.acs_users.get(&id).filter(|_| shown)?;
-        Some(show::acs_user(&call.settings, identity, id, user))
+        let shown = show::acs_user(&call.settings, identity, id, user);
+        page::finds(call, &shown, SEARCHED).then_some(shown)
     })
     .await
 }

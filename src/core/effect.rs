@@ -142,7 +142,7 @@ pub enum Effect {
         /// Whom.
         user: HidUserId,
         /// The data.
-        data: NewUser,
+        data: Box<NewUser>,
     },
     /// `DELETE /users/{id}`.
     DeleteUser {

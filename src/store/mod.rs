@@ -32,6 +32,9 @@ pub trait Store: Send + Sync {
     /// What is looked at in turn, and refuses the whole: revision, claim, windows, index rows.
     fn commit(&self, commit: Commit) -> Verb<'_, ()>;
 
+    /// As [`Store::commit`] for several identities: in this order, all of them or none.
+    fn commit_all(&self, commits: Vec<Commit>) -> Verb<'_, ()>;
+
     /// What is owed and due, earliest first; identities with a claim are left out.
     fn due(&self, query: DueQuery) -> Verb<'_, Vec<Due>>;
 

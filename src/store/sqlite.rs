@@ -203,8 +203,12 @@ impl Store for Sqlite {
     }
 
     fn commit(&self, commit: Commit) -> Verb<'_, ()> {
+        self.commit_all(vec![commit])
+    }
+
+    fn commit_all(&self, commits: Vec<Commit>) -> Verb<'_, ()> {
         Box::pin(self.write(Write::Commit {
-            commit: Box::new(commit),
+            commits,
             opening: self.opening,
         }))
     }

@@ -379,7 +379,10 @@ fn an_end_can_be_moved_both_ways() {
 
 // ---- Records that change hands ----
 
-fn release(scene: &Scene) -> (Vec<(AcsUserId, AcsUser)>, Vec<(ParentId, Parent)>) {
+type Users = Vec<(AcsUserId, AcsUser)>;
+type Parents = Vec<(ParentId, Parent)>;
+
+fn release(scene: &Scene) -> (Users, Parents) {
     let of = scene.is();
     let users = of.acs_users.iter().map(|(id, user)| (*id, user.clone()));
     let parents = of.parents.iter().map(|(id, parent)| (*id, parent.clone()));

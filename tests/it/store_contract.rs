@@ -24,7 +24,7 @@ macro_rules! suite {
     ($name:ident, $make:expr) => {
         suite!($name, $make, [
             commits_and_loads, refuses_a_stale_revision, takes_and_releases_a_claim, abandons_late_claims,
-            a_refused_commit_changes_nothing, lists_what_is_due, replaces_what_is_owed, fills_windows,
+            a_refused_commit_changes_nothing, commits_all_or_none, lists_what_is_due, replaces_what_is_owed, fills_windows,
             takes_all_windows_or_none, answers_move_slots, calls_without_identity_count_as_well,
             ids_are_exclusive, hids_ids_refuse_nobody, a_changed_row_moves, pages_through_lists,
             filters_lists, remembers_feeds, chains_the_journal, removes_identities, counts, answers_ping,
@@ -136,6 +136,27 @@ async fn a_refused_commit_changes_nothing(store: &dyn Store) {
     assert_eq!(store.journal(id(2)).await.unwrap(), []);
     let grant = store.take_slot(slot(1, &[("w", 1)], at(500)), at(0)).await;
     assert_eq!(grant.unwrap(), Grant::Taken);
+}
+
+async fn commits_all_or_none(store: &dyn Store) {
+    let user = [row(Kind::AcsUser, "u", at(0))];
+    put(store, adding(commit(1, 0), &user)).await;
+    put(store, commit(2, 0)).await;
+    let both = |expected| vec![removal(1, 1), adding(commit(2, expected), &user)];
+    let stale = store.commit_all(both(7)).await;
+    assert!(matches!(stale, Err(Error::Conflict(whose)) if whose == id(2)));
+    assert_eq!(store.load(id(1)).await.unwrap().unwrap().revision, 1);
+    let backwards = both(1).into_iter().rev().collect();
+    let taken = store.commit_all(backwards).await;
+    assert!(
+        matches!(taken, Err(Error::Taken(Kind::AcsUser))),
+        "in order"
+    );
+    store.commit_all(both(1)).await.expect("accepted");
+    assert_eq!(store.load(id(1)).await.unwrap(), None);
+    let owner = store.find(Kind::AcsUser, "u".into()).await.unwrap();
+    assert_eq!(owner, Some(id(2)));
+    store.commit_all(Vec::new()).await.expect("nothing is fine");
 }
 
 async fn lists_what_is_due(store: &dyn Store) {

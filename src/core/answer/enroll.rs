@@ -33,9 +33,8 @@ pub(super) fn user_created(
 /// What HID knows of a person once a call has had its effect.
 fn told_by(effect: &Effect) -> Told {
     let data = match effect {
-        Effect::CreateUser { user: data, .. } | Effect::UpdateUser { data, .. } => {
-            Some(data.clone())
-        }
+        Effect::CreateUser { user, .. } => Some(user.clone()),
+        Effect::UpdateUser { data, .. } => Some(data.as_ref().clone()),
         Effect::SearchUser { .. }
         | Effect::ReadUser { .. }
         | Effect::DeleteUser { .. }

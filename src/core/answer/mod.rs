@@ -125,7 +125,7 @@ pub(super) fn failed(
         Effect::Revoke { .. } => phone::revoke_failed(policy, identity, call, fault, now),
         Effect::ReadPhone { .. } => phone::read_phone_failed(policy, identity, call, fault, now),
         Effect::DeletePhone { .. } => {
-            phone::delete_phone_failed(policy, identity, call, fault, now)
+            phone::delete_phone_failed(policy, identity, call, fault, now);
         }
         Effect::UpdateUser { data, .. } => {
             enroll::update_failed(policy, identity, (call, data), fault, now);

@@ -118,7 +118,10 @@ impl Planner<'_> {
             lane,
             Class::Enroll,
             not_before,
-            Effect::UpdateUser { user, data },
+            Effect::UpdateUser {
+                user,
+                data: Box::new(data),
+            },
         );
     }
 

@@ -18,7 +18,7 @@ const LARGEST: usize = 256;
 
 /// One write of somebody's.
 pub(super) enum Write {
-    Commit { commit: Box<Commit>, opening: i64 },
+    Commit { commits: Vec<Commit>, opening: i64 },
     TakeSlot { slot: Slot, now: Timestamp },
     AnswerSlot { token: Uuid, frees_at: Timestamp },
     SaveFeed { manager: AcsSystemId, feed: Feed },
@@ -27,7 +27,9 @@ pub(super) enum Write {
 impl Write {
     fn apply(&self, conn: &Connection) -> Result<(), Error> {
         match self {
-            Self::Commit { commit, opening } => write::commit(conn, commit, *opening),
+            Self::Commit { commits, opening } => commits
+                .iter()
+                .try_for_each(|commit| write::commit(conn, commit, *opening)),
             Self::TakeSlot { slot, now } => slots::take(conn, slot, *now),
             Self::AnswerSlot { token, frees_at } => slots::answer(conn, *token, *frees_at),
             Self::SaveFeed { manager, feed } => write::save_feed(conn, *manager, feed),

@@ -26,6 +26,10 @@ impl Store for Broken {
         gone()
     }
 
+    fn commit_all(&self, _: Vec<Commit>) -> Verb<'_, ()> {
+        gone()
+    }
+
     fn due(&self, _: DueQuery) -> Verb<'_, Vec<Due>> {
         gone()
     }

@@ -127,8 +127,7 @@ async fn what_is_no_dialect_is_refused() {
             r#"{"user_identity_ids":"x"}"#,
             "invalid_input",
         ),
-        (users, "", JSON, r#"{"search":"Ada"}"#, "invalid_input"),
-        (users, "?search=Ada", "", "", "invalid_input"),
+        (users, "", JSON, r#"{"search":5}"#, "invalid_input"),
         (
             credentials,
             "?is_multi_phone_sync_credential=yes&_strict=true",

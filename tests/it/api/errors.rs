@@ -156,7 +156,6 @@ async fn what_a_handler_refuses() {
         (created, json!({"phone_number": "555 1234"}), 400, "invalid_input"),
         (created, json!({"user_identity_key": " "}), 400, "invalid_input"),
         (created, json!({"acs_system_ids": [NOBODY]}), 404, "acs_system_not_found"),
-        (created, json!({"email_address": "eve@example.com", "acs_system_ids": [DOORS]}), 400, "acs_user_not_linked"),
         ("/user_identities/get", json!({}), 400, "invalid_input"),
         ("/user_identities/get", json!({"user_identity_id": ada, "user_identity_key": "ada"}), 400, "invalid_input"),
         ("/user_identities/get", json!({"user_identity_id": NOBODY}), 404, "user_identity_not_found"),

@@ -87,6 +87,9 @@ impl Store for FusedStore {
     fn commit(&self, commit: Commit) -> Verb<'_, ()> {
         fused!(self, self.store.commit(commit))
     }
+    fn commit_all(&self, commits: Vec<Commit>) -> Verb<'_, ()> {
+        fused!(self, self.store.commit_all(commits))
+    }
     fn due(&self, query: DueQuery) -> Verb<'_, Vec<Due>> {
         fused!(self, self.store.due(query))
     }

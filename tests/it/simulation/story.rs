@@ -415,7 +415,17 @@ impl Story {
                 let parent = identity.parents.get(id);
                 parent.is_some_and(|parent| parent.ends_at == *ends_at)
             }
-            _ => true,
+            Wish::AcsUser { .. }
+            | Wish::ChangeAcsUser { .. }
+            | Wish::DeleteAcsUser(_)
+            | Wish::ReleaseAcsUser(_)
+            | Wish::ReleaseParent(_)
+            | Wish::TakeIn { .. }
+            | Wish::Launch { .. }
+            | Wish::DeleteAutomation(_)
+            | Wish::Assign(..)
+            | Wish::DeleteChild(_)
+            | Wish::Invite { .. } => true,
         };
         wishes.iter().all(shows)
     }

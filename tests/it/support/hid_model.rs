@@ -145,20 +145,7 @@ impl Hid {
                     Err(Fault::Gone)
                 }
             }
-            Effect::DeletePhone { container } => {
-                if !self.containers.contains_key(container) {
-                    return Err(Fault::Gone);
-                }
-                if self.leaving.contains_key(container) {
-                    return Err(Fault::Already);
-                }
-                self.leaving.insert(container.clone(), now);
-                let on_it = self.credentials.values_mut();
-                for key in on_it.filter(|c| c.container == *container && !c.status.is_revoke()) {
-                    (key.status, key.since) = (CredentialStatus::RevokeInitiated, now);
-                }
-                Ok(Answer::PhoneDeleted)
-            }
+            Effect::DeletePhone { container } => self.delete_phone(container, now),
             Effect::Issue {
                 container,
                 part_number,
@@ -173,6 +160,21 @@ impl Hid {
             }
             Effect::Wake => Err(Fault::Refused),
         }
+    }
+
+    fn delete_phone(&mut self, container: &ContainerId, now: Timestamp) -> Result<Answer, Fault> {
+        if !self.containers.contains_key(container) {
+            return Err(Fault::Gone);
+        }
+        if self.leaving.contains_key(container) {
+            return Err(Fault::Already);
+        }
+        self.leaving.insert(container.clone(), now);
+        let on_it = self.credentials.values_mut();
+        for key in on_it.filter(|c| c.container == *container && !c.status.is_revoke()) {
+            (key.status, key.since) = (CredentialStatus::RevokeInitiated, now);
+        }
+        Ok(Answer::PhoneDeleted)
     }
 
     fn issue(

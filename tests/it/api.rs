@@ -3,6 +3,7 @@
 mod broken;
 mod dialect;
 mod errors;
+mod events;
 mod flows;
 mod pages;
 mod people;

@@ -1,6 +1,8 @@
 //! One test binary; its files are the layers of tests, from the cheapest to the dearest.
 
 #[cfg(test)]
+mod announce;
+#[cfg(test)]
 mod api;
 #[cfg(test)]
 mod architecture;
@@ -54,3 +56,5 @@ mod store_contract;
 mod support;
 #[cfg(test)]
 mod telemetry;
+#[cfg(test)]
+mod webhook;

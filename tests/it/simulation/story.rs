@@ -44,18 +44,20 @@ pub(super) struct Rules {
 
 /// What the operator asked of one person; the story's own record, apart from the product's.
 #[derive(Default)]
-struct Person {
-    parents: BTreeMap<ParentId, PartNumber>,
+pub(super) struct Person {
+    pub(super) parents: BTreeMap<ParentId, PartNumber>,
+    /// Those that were to go.
+    pub(super) gone: BTreeSet<ParentId>,
     deleted: bool,
     asked: bool,
 }
 
-struct Story {
-    seed: u64,
+pub(super) struct Story {
+    pub(super) seed: u64,
     dice: Dice,
-    world: World,
+    pub(super) world: World,
     daemon: Daemon,
-    people: Vec<Person>,
+    pub(super) people: Vec<Person>,
     faults: Faults,
     log: String,
 }
@@ -336,10 +338,12 @@ impl Story {
         person.parents.extend(new_parent);
         if let Some(gone) = gone_parent {
             person.parents.remove(&gone);
+            person.gone.insert(gone);
         }
         if deletes {
             person.deleted = true;
-            person.parents.clear();
+            let gone = std::mem::take(&mut person.parents);
+            person.gone.extend(gone.into_keys());
         }
         if self.world.rules.bug == Some(Bug::LiftedLease) {
             self.lift_the_lease(id).await;
@@ -438,7 +442,8 @@ impl Story {
         }
         // A phone that the feed never told of is found before its invitation's renewal, or by the sweep.
         self.rest(80 * 3600, 4 * 3600).await?;
-        self.check_settled()
+        self.check_settled()?;
+        self.check_told().await
     }
 
     fn may_miss_events(&self) -> bool {
@@ -569,7 +574,7 @@ impl Story {
     }
 }
 
-fn identity(who: usize) -> IdentityId {
+pub(super) fn identity(who: usize) -> IdentityId {
     IdentityId(Uuid::from_u128(0x1d00 + who as u128))
 }
 

@@ -150,6 +150,8 @@ pub struct Automation {
 pub struct CmUser {
     /// What is believed.
     pub state: CmUserState,
+    /// A create call that was given up then may still take effect.
+    pub unanswered_at: Option<Timestamp>,
     /// Its own failures.
     pub trouble: Trouble,
 }

@@ -106,6 +106,7 @@ fn finish(identity: &mut Identity, call: &InFlight) -> bool {
 
 /// Draws the conclusions that need no call: children, current credentials, renewals, ends.
 fn settle(policy: &Policy, mut identity: Identity, now: Timestamp) -> Option<Identity> {
+    let deleting = identity.deleting_since.is_some();
     let managers: Vec<AcsSystemId> = identity.enrollments.keys().copied().collect();
     for manager in managers {
         settle_children(&mut identity, manager, now);
@@ -113,6 +114,7 @@ fn settle(policy: &Policy, mut identity: Identity, now: Timestamp) -> Option<Ide
         let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
             continue;
         };
+        settle_user(enrollment, deleting);
         settle_invitations(policy, manager, enrollment);
         let stopped = enrollment
             .automation
@@ -206,6 +208,17 @@ fn mark_issued(
         if let Some(child) = parent.children.get_mut(&phone) {
             child.issued_at.get_or_insert(now);
         }
+    }
+}
+
+/// HID's uniqueness guards against a second user, but a deletion must not miss a late one.
+fn settle_user(enrollment: &mut Enrollment, deleting: bool) {
+    let none = matches!(
+        enrollment.user.state,
+        CmUserState::Absent | CmUserState::Refused(_)
+    );
+    if let Some(since) = enrollment.user.unanswered_at.filter(|_| deleting && none) {
+        enrollment.user.state = CmUserState::Unsure { since };
     }
 }
 

@@ -945,6 +945,23 @@ fn an_unanswered_create_is_searched_by_our_mark() {
 }
 
 #[test]
+fn a_deletion_waits_for_a_create_that_may_still_take_effect() {
+    let mut scene = Scene::new();
+    scene.wish(wish_launch(1));
+    scene.fails(&user_lane(), Fault::Unanswered);
+    scene.does(&user_lane(), Answer::UserFound(None));
+    scene.wish(Wish::DeleteIdentity);
+    assert_eq!(scene.owes(&user_lane()), "issue search_user +114");
+    let mut late = scene.clone();
+    scene.does(&user_lane(), Answer::UserFound(None));
+    assert_eq!(scene.identity, None);
+    late.does(&user_lane(), Answer::UserFound(Some(hid_user("700"))));
+    let seen = late.user_seen(vec![], vec![]);
+    late.does(&user_lane(), Answer::User(seen));
+    assert_eq!(late.owes(&user_lane()), "withdrawal delete_user +0");
+}
+
+#[test]
 fn a_user_being_deleted_by_others_is_waited_for() {
     let mut scene = Scene::new();
     scene.wish(wish_launch(1));

@@ -46,6 +46,7 @@ pub(super) fn user_created_late(
                 id: user.id.clone(),
                 adopted: false,
             };
+            enrollment.user.unanswered_at = None;
             enrollment.user.trouble.clear();
         }
         CmUserState::Present { .. }
@@ -65,30 +66,27 @@ pub(super) fn user_found(
     manager: AcsSystemId,
     effect: &Effect,
     found: Option<&HidUserId>,
-    now: Timestamp,
+    at: Reading,
 ) {
-    let (id, deleting) = (identity.id, identity.deleting_since.is_some());
+    let id = identity.id;
     let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
         return;
     };
     let user = &mut enrollment.user;
     user.state = match (&user.state, found) {
         (CmUserState::Unsure { .. } | CmUserState::Taken, Some(found)) => {
-            user.trouble.not_before = now;
+            user.trouble.not_before = at.now;
             CmUserState::Found { id: found.clone() }
         }
-        // A late create could still land: HID's uniqueness guards a second one, but a deletion must wait.
-        (CmUserState::Unsure { since }, None)
-            if deleting && now.since(*since) < policy.late_effect_bound =>
-        {
-            user.trouble
-                .fail(&policy.retry_schedule, (id, effect.name()), now);
-            CmUserState::Unsure { since: *since }
+        (CmUserState::Unsure { since }, None) => {
+            if at.began >= since.plus(policy.late_effect_bound) {
+                user.unanswered_at = None;
+            }
+            CmUserState::Absent
         }
-        (CmUserState::Unsure { .. }, None) => CmUserState::Absent,
         (CmUserState::Taken, None) => {
             user.trouble
-                .fail(&policy.retry_schedule, (id, effect.name()), now);
+                .fail(&policy.retry_schedule, (id, effect.name()), at.now);
             CmUserState::Absent
         }
         (other, _) => other.clone(),
@@ -141,6 +139,7 @@ pub(super) fn user_failed(
             }
             if enrollment.user_id().is_none() {
                 enrollment.user.state = CmUserState::Unsure { since: now };
+                enrollment.user.unanswered_at = Some(now);
             }
             let seed = (id, call.effect.name());
             enrollment

@@ -44,11 +44,15 @@ impl Planner<'_> {
                 );
             }
             CmUserState::Unsure { since } => {
+                let wait = match self.identity.deleting_since {
+                    Some(_) => self.policy.late_effect_bound,
+                    None => Duration::ZERO,
+                };
                 let by = SearchBy::ExternalId(self.identity.id);
                 self.owe(
                     lane,
                     Class::Issue,
-                    not_before.max(*since),
+                    not_before.max(since.plus(wait)),
                     Effect::SearchUser { by },
                 );
             }

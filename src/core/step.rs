@@ -106,7 +106,6 @@ fn finish(identity: &mut Identity, call: &InFlight) -> bool {
 
 /// Draws the conclusions that need no call: children, current credentials, renewals, ends.
 fn settle(policy: &Policy, mut identity: Identity, now: Timestamp) -> Option<Identity> {
-    let deleting = identity.deleting_since.is_some();
     let managers: Vec<AcsSystemId> = identity.enrollments.keys().copied().collect();
     for manager in managers {
         settle_children(&mut identity, manager, now);
@@ -114,7 +113,7 @@ fn settle(policy: &Policy, mut identity: Identity, now: Timestamp) -> Option<Ide
         let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
             continue;
         };
-        settle_user(enrollment, deleting);
+        settle_user(enrollment);
         settle_invitations(policy, manager, enrollment);
         let stopped = enrollment
             .automation
@@ -211,13 +210,14 @@ fn mark_issued(
     }
 }
 
-/// HID's uniqueness guards against a second user, but a deletion must not miss a late one.
-fn settle_user(enrollment: &mut Enrollment, deleting: bool) {
+/// HID's uniqueness guards against a second user, but a stop must not miss a late one and its invitation.
+fn settle_user(enrollment: &mut Enrollment) {
     let none = matches!(
         enrollment.user.state,
         CmUserState::Absent | CmUserState::Refused(_)
     );
-    if let Some(since) = enrollment.user.unanswered_at.filter(|_| deleting && none) {
+    let stopped = !enrollment.is_running();
+    if let Some(since) = enrollment.user.unanswered_at.filter(|_| stopped && none) {
         enrollment.user.state = CmUserState::Unsure { since };
     }
 }

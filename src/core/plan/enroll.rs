@@ -44,9 +44,10 @@ impl Planner<'_> {
                 );
             }
             CmUserState::Unsure { since } => {
-                let wait = match self.identity.deleting_since {
-                    Some(_) => self.policy.late_effect_bound,
-                    None => Duration::ZERO,
+                let wait = if self.enrollment.is_running() {
+                    Duration::ZERO
+                } else {
+                    self.policy.late_effect_bound
                 };
                 let by = SearchBy::ExternalId(self.identity.id);
                 self.owe(

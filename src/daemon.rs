@@ -37,7 +37,7 @@ const CONCURRENCY: usize = 16;
 /// No loop sleeps longer: so a stepped clock is noticed, and the watchdog sees it turn.
 const LONGEST_SLEEP: Duration = Duration::from_secs(20);
 /// A loop that has not turned for so long hangs.
-const TURN_BOUND: Duration = Duration::from_secs(60);
+const TURN_BOUND: Duration = Duration::from_mins(1);
 /// Abandoned claims are looked for this often.
 const RECOVER_EVERY: Duration = Duration::from_secs(30);
 /// Beyond its lease and a request's time, a claim's owner may still be writing (contract.md section 2, Leases).
@@ -411,7 +411,7 @@ fn spawn_api(lifecycle: &Lifecycle, engine: &Arc<Engine>, config: &Config, liste
     let api = Arc::new(api::Api::new(Arc::clone(engine), config, ready));
     let soft = lifecycle.soft();
     lifecycle.spawn("api", async move {
-        api::serve(listener, api::router(api), soft).await
+        api::serve(listener, api::router(api), soft).await;
     });
 }
 

@@ -15,7 +15,7 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(10),
     Duration::from_secs(20),
     Duration::from_secs(40),
-    Duration::from_secs(60),
+    Duration::from_mins(1),
 ];
 /// One refusal may be one call's bad luck; so many in a row are the service's.
 const REFUSALS: u32 = 2;
@@ -132,16 +132,9 @@ impl Gate {
             return Verdict::Unchanged;
         }
         let index = usize::try_from(state.pauses).unwrap_or(usize::MAX);
-        let pause = PAUSES
-            .get(index)
-            .copied()
-            .unwrap_or(Duration::from_secs(60));
+        let pause = PAUSES.get(index).copied().unwrap_or(Duration::from_mins(1));
         state.pauses = state.pauses.saturating_add(1);
-        let pause = pause.max(
-            retry_after
-                .unwrap_or_default()
-                .min(Duration::from_secs(300)),
-        );
+        let pause = pause.max(retry_after.unwrap_or_default().min(Duration::from_mins(5)));
         state.closed_until = Some(now.plus(pause));
         let changed = !was_closed || state.condition != condition;
         state.condition = condition;
@@ -224,11 +217,7 @@ mod tests {
     #[test]
     fn a_server_that_says_when_is_believed_within_a_window() {
         let gate = Gate::default();
-        gate.refused(
-            Trouble::Window,
-            Some(Duration::from_secs(3600)),
-            Timestamp(0),
-        );
+        gate.refused(Trouble::Window, Some(Duration::from_hours(1)), Timestamp(0));
         assert_eq!(gate.closed_until(Timestamp(0)), Some(Timestamp(300_000)));
     }
 }

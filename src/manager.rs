@@ -16,7 +16,7 @@ use crate::origo::Client;
 use crate::store::{Slot, Window};
 
 /// What we create must appear in the feed within this (contract.md G2).
-const ECHO_BOUND: Duration = Duration::from_secs(300);
+const ECHO_BOUND: Duration = Duration::from_mins(5);
 /// So many misses in a row make the feed deaf (contract.md G2).
 const MISSES: u32 = 3;
 

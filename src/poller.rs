@@ -206,7 +206,7 @@ impl Poller {
             Hearing::Deaf => emit!(FEED_DEAF, manager.name = %name;
                 "the feed of {name} does not tell of what we created; waiting users are read instead"),
             Hearing::Heard => {
-                emit!(FEED_HEARD, manager.name = %name; "the feed of {name} tells again")
+                emit!(FEED_HEARD, manager.name = %name; "the feed of {name} tells again");
             }
         }
     }

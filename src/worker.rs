@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -81,9 +82,11 @@ impl Worker {
             if let Some(until) = self.manager.gate.closed_until(now) {
                 return Ok(Next::Wait(Some(until)));
             }
-            let waiting = self.fetch(now).await?;
+            let agenda = self.agenda(now).await?;
+            let waiting = self.fetch(&agenda, now).await?;
             let Some(class) = self.turns.next(&waiting, self.manager.sweep_share) else {
-                return Ok(Next::Wait(self.next_due(now).await?));
+                let full = (now < self.full_until).then_some(self.full_until);
+                return Ok(Next::Wait(agenda.into_values().chain(full).min()));
             };
             let Some(due) = self.fetched.get_mut(&class).and_then(VecDeque::pop_front) else {
                 continue;
@@ -107,48 +110,43 @@ impl Worker {
         }
     }
 
+    /// When each class that may go has something due next.
+    async fn agenda(&self, now: Timestamp) -> Result<BTreeMap<Class, Timestamp>, Error> {
+        let full = now < self.full_until;
+        let waits = self.manager.must_read_waiting();
+        let sweeps = self.manager.sweep_share > 0.0;
+        let mut agenda = self.engine.store().agenda(Some(self.manager.id)).await?;
+        agenda.retain(|class, _| {
+            (!full || *class == Class::Withdrawal)
+                && (waits || *class != Class::Wait)
+                && (sweeps || *class != Class::Sweep)
+        });
+        Ok(agenda)
+    }
+
     /// Fetches what is due and returns the classes that have something.
-    async fn fetch(&mut self, now: Timestamp) -> Result<Vec<Class>, Error> {
+    async fn fetch(
+        &mut self,
+        agenda: &BTreeMap<Class, Timestamp>,
+        now: Timestamp,
+    ) -> Result<Vec<Class>, Error> {
         let mut waiting = Vec::new();
-        for class in self.classes(now) {
-            let fetched = self.fetched.entry(class).or_default();
+        for (class, _) in agenda.iter().filter(|(_, next)| **next <= now) {
+            let fetched = self.fetched.entry(*class).or_default();
             if fetched.is_empty() {
                 let query = DueQuery {
                     manager: Some(self.manager.id),
-                    class,
+                    class: *class,
                     now,
                     limit: BATCH,
                 };
                 fetched.extend(self.engine.store().due(query).await?);
             }
             if !fetched.is_empty() {
-                waiting.push(class);
+                waiting.push(*class);
             }
         }
         Ok(waiting)
-    }
-
-    /// The classes that may go now.
-    fn classes(&self, now: Timestamp) -> impl Iterator<Item = Class> + use<> {
-        let full = now < self.full_until;
-        let waits = self.manager.must_read_waiting();
-        let may_go = move |class: &Class| {
-            (!full || *class == Class::Withdrawal) && (waits || *class != Class::Wait)
-        };
-        Class::CALLING.into_iter().filter(may_go)
-    }
-
-    async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
-        let mut next = (now < self.full_until).then_some(self.full_until);
-        for class in self.classes(now) {
-            let due = self
-                .engine
-                .store()
-                .next_due(Some(self.manager.id), class)
-                .await?;
-            next = next.into_iter().chain(due).min();
-        }
-        Ok(next)
     }
 
     async fn claim(&self, due: &Due, class: Class, now: Timestamp) -> Result<Option<Job>, Error> {
@@ -188,9 +186,19 @@ impl Worker {
 pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Result<(), Error> {
     let clock = engine.clock();
     let needed = manager.request_timeout + LEASE_RESERVE;
-    let may_send = || clock.boottime() + needed <= job.lease_ends;
+    // Each time that it says yes, one request goes out: the call, and its replay after a 401.
+    let sent = AtomicU32::new(0);
+    let may_send = || {
+        let in_time = clock.boottime() + needed <= job.lease_ends;
+        sent.fetch_add(u32::from(in_time), Ordering::Relaxed);
+        in_time
+    };
     let outcome = manager.client.perform(&job.call.effect, &may_send).await;
     let now = engine.now();
+    let sent = sent.into_inner();
+    for _ in 1..sent {
+        count_replay(engine, manager, now).await?;
+    }
     let (seen, frees_at) = match outcome {
         Ok(answer) => {
             succeeded(manager, &job, &answer, now);
@@ -199,7 +207,7 @@ pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Result<(),
         }
         Err(error) => {
             failed(manager, &job, &error, now);
-            let frees_at = frees_at(manager, &job, &error, now);
+            let frees_at = frees_at(manager, &job, &error, sent, now);
             (Observation::Failed(job.call, error.fault), frees_at)
         }
     };
@@ -287,18 +295,30 @@ fn frees_at(
     manager: &Manager,
     job: &Job,
     error: &origo::Error,
+    sent: u32,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let unsent = matches!(
-        error.trouble,
-        Some(Trouble::LeaseOver | Trouble::Unreachable)
-    );
-    match (error.service, error.status) {
-        (Service::Token | Service::Events, _) => None,
-        (Service::MobileIdentities, Some(_)) => Some(now.plus(manager.mobile_identities.per)),
-        (Service::MobileIdentities, None) if unsent => None,
-        (Service::MobileIdentities, None) => Some(job.unanswered_until),
+    let unanswered = error.service == Service::MobileIdentities && error.status.is_none();
+    match error.trouble {
+        _ if sent == 0 => None,
+        // The connection was refused.
+        Some(Trouble::Unreachable) if unanswered && sent == 1 => None,
+        _ if unanswered => Some(job.unanswered_until),
+        _ => Some(now.plus(manager.mobile_identities.per)),
     }
+}
+
+/// A replay was sent without a place of its own: it counts all the same, whatever the share.
+async fn count_replay(engine: &Engine, manager: &Manager, now: Timestamp) -> Result<(), Error> {
+    let frees_at = now.plus(manager.mobile_identities.per);
+    let mut slot = manager
+        .mobile_identities
+        .slot(Uuid::new_v4(), false, frees_at);
+    for window in &mut slot.windows {
+        window.limit = u32::MAX;
+    }
+    engine.store().take_slot(slot, now).await?;
+    Ok(())
 }
 
 /// Takes over every claim whose owner is dead or too late; returns how many.
@@ -321,7 +341,7 @@ pub async fn wake(engine: &Engine) -> Result<Option<Timestamp>, store::Error> {
         };
         let due = engine.store().due(query).await?;
         if due.is_empty() {
-            return engine.store().next_due(None, Class::Timer).await;
+            return Ok(engine.store().agenda(None).await?.remove(&Class::Timer));
         }
         for due in due {
             engine

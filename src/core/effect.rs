@@ -88,6 +88,17 @@ impl Class {
         Self::Sweep,
     ];
 
+    /// Every class.
+    pub const ALL: [Self; 7] = [
+        Self::Withdrawal,
+        Self::Issue,
+        Self::Enroll,
+        Self::Confirm,
+        Self::Wait,
+        Self::Sweep,
+        Self::Timer,
+    ];
+
     /// Stable name, used in the store and in logs.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -73,8 +73,8 @@ fn cost(class: Class, sweep_share: f64) -> Option<u64> {
         clippy::cast_sign_loss,
         reason = "between 6e4 and 6e8 for any weight ≥ 0.01"
     )]
-    let cost = (6_000_000.0 / weight) as u64;
-    (weight >= 0.01).then_some(cost)
+    let cost = (6_000_000.0 / weight.max(0.01)) as u64;
+    (weight > 0.0).then_some(cost)
 }
 
 #[cfg(test)]

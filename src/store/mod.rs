@@ -35,8 +35,8 @@ pub trait Store: Send + Sync {
     /// What is owed and due, earliest first; identities with a claim are left out.
     fn due(&self, query: DueQuery) -> Verb<'_, Vec<Due>>;
 
-    /// When the next effect of this manager and class will be due, claimed identities left out; `None`: nothing is owed.
-    fn next_due(&self, manager: Option<AcsSystemId>, class: Class) -> Verb<'_, Option<Timestamp>>;
+    /// When the next effect of each class will be due, claimed identities left out; a class that owes nothing is missing.
+    fn agenda(&self, manager: Option<AcsSystemId>) -> Verb<'_, BTreeMap<Class, Timestamp>>;
 
     /// Whose row this is.
     fn find(&self, kind: Kind, id: String) -> Verb<'_, Option<IdentityId>>;

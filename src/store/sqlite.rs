@@ -12,6 +12,7 @@ mod read;
 mod slots;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -212,8 +213,8 @@ impl Store for Sqlite {
         Box::pin(self.read(move |conn| read::due(conn, query)))
     }
 
-    fn next_due(&self, manager: Option<AcsSystemId>, class: Class) -> Verb<'_, Option<Timestamp>> {
-        Box::pin(self.read(move |conn| read::next_due(conn, manager, class)))
+    fn agenda(&self, manager: Option<AcsSystemId>) -> Verb<'_, BTreeMap<Class, Timestamp>> {
+        Box::pin(self.read(move |conn| read::agenda(conn, manager)))
     }
 
     fn find(&self, kind: Kind, id: String) -> Verb<'_, Option<IdentityId>> {

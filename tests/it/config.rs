@@ -1,5 +1,4 @@
 //! The configuration: what is taken, what is refused, and in which words.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,7 +1,6 @@
 //! The life of a real process: real signals, and what systemd is told.
 //!
 //! Each test starts this very binary again as the daemon, with a socket to speak to.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;

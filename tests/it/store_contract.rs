@@ -132,7 +132,7 @@ async fn a_refused_commit_changes_nothing(store: &dyn Store) {
 
     assert_eq!(store.load(id(2)).await.unwrap(), None);
     assert_eq!(store.find(Kind::Parent, "q".into()).await.unwrap(), None);
-    assert_eq!(store.next_due(None, Class::Timer).await.unwrap(), None);
+    assert_eq!(store.agenda(None).await.unwrap(), [].into());
     assert_eq!(store.journal(id(2)).await.unwrap(), []);
     let grant = store.take_slot(slot(1, &[("w", 1)], at(500)), at(0)).await;
     assert_eq!(grant.unwrap(), Grant::Taken);
@@ -175,7 +175,8 @@ async fn lists_what_is_due(store: &dyn Store) {
     limited.limit = 1;
     assert_eq!(store.due(limited).await.unwrap().len(), 1);
 
-    let next = |manager, class| async move { store.next_due(manager, class).await.unwrap() };
+    let next =
+        |manager, class| async move { store.agenda(manager).await.unwrap().get(&class).copied() };
     assert_eq!(next(Some(MANAGER), Class::Confirm).await, Some(at(20)));
     assert_eq!(next(Some(MANAGER), Class::Issue).await, Some(at(5)));
     assert_eq!(next(Some(other), Class::Confirm).await, Some(at(1)));
@@ -200,15 +201,19 @@ async fn replaces_what_is_owed(store: &dyn Store) {
     ];
     put(store, owing(commit(1, 0), &before)).await;
     put(store, commit(1, 1)).await;
-    let timer = store.next_due(None, Class::Timer).await.unwrap();
-    assert_eq!(timer, Some(at(1)), "`None` changes nothing");
+    let timer = store.agenda(None).await.unwrap();
+    assert_eq!(
+        timer,
+        [(Class::Timer, at(1))].into(),
+        "`None` changes nothing"
+    );
 
     let after = [
         (Lane::Read(MANAGER), read_user(Class::Wait, at(2))),
         (key.clone(), read_user(Class::Issue, at(1))),
     ];
     put(store, owing(commit(1, 2), &after)).await;
-    assert_eq!(store.next_due(None, Class::Timer).await.unwrap(), None);
+    assert_eq!(store.agenda(None).await.unwrap(), [].into());
     assert_eq!(store.due(asking(Class::Confirm, at(9))).await.unwrap(), []);
     let waiting = store.due(asking(Class::Wait, at(9))).await.unwrap();
     assert_eq!(waiting[0].not_before, at(2));

@@ -1,5 +1,4 @@
 //! The list of events: explained in full, and the only thing that is ever logged.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

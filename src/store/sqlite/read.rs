@@ -78,19 +78,20 @@ pub(super) fn due(conn: &Connection, query: DueQuery) -> Result<Vec<Due>, Error>
     Ok(due)
 }
 
-pub(super) fn next_due(
+pub(super) fn agenda(
     conn: &Connection,
     manager: Option<AcsSystemId>,
-    class: Class,
-) -> Result<Option<Timestamp>, Error> {
-    let next = conn
-        .prepare_cached(NEXT_DUE)?
-        .query_row(
-            params![manager.map(|manager| manager.0), class.name()],
-            |row| row.get(0),
-        )
-        .optional()?;
-    Ok(next.map(Timestamp))
+) -> Result<BTreeMap<Class, Timestamp>, Error> {
+    let mut next_due = conn.prepare_cached(NEXT_DUE)?;
+    let mut agenda = BTreeMap::new();
+    for class in Class::ALL {
+        let manager = manager.map(|manager| manager.0);
+        let next = next_due.query_row(params![manager, class.name()], |row| row.get(0));
+        if let Some(next) = next.optional()? {
+            agenda.insert(class, Timestamp(next));
+        }
+    }
+    Ok(agenda)
 }
 
 pub(super) fn find(conn: &Connection, kind: Kind, id: &str) -> Result<Option<IdentityId>, Error> {

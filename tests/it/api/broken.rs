@@ -8,6 +8,7 @@ use origo_adapter::store::{
     Commit, Counts, Due, DueQuery, Error, Feed, Grant, JournalRow, ListQuery, Loaded, Slot, Store,
     Verb,
 };
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 pub(crate) struct Broken;
@@ -29,7 +30,7 @@ impl Store for Broken {
         gone()
     }
 
-    fn next_due(&self, _: Option<AcsSystemId>, _: Class) -> Verb<'_, Option<Timestamp>> {
+    fn agenda(&self, _: Option<AcsSystemId>) -> Verb<'_, BTreeMap<Class, Timestamp>> {
         gone()
     }
 

@@ -1,5 +1,6 @@
 //! A store that dies at a chosen verb: before its transaction, or after it and before anybody hears of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -89,8 +90,8 @@ impl Store for FusedStore {
     fn due(&self, query: DueQuery) -> Verb<'_, Vec<Due>> {
         fused!(self, self.store.due(query))
     }
-    fn next_due(&self, manager: Option<AcsSystemId>, class: Class) -> Verb<'_, Option<Timestamp>> {
-        fused!(self, self.store.next_due(manager, class))
+    fn agenda(&self, manager: Option<AcsSystemId>) -> Verb<'_, BTreeMap<Class, Timestamp>> {
+        fused!(self, self.store.agenda(manager))
     }
     fn find(&self, kind: Kind, id: String) -> Verb<'_, Option<IdentityId>> {
         fused!(self, self.store.find(kind, id))

@@ -159,8 +159,8 @@ impl Story {
     }
 
     fn note(&mut self, what: &str) {
-        let at = (self.world.now().0 - 1_772_323_200_000) as f64 / 1000.0;
-        writeln!(self.log, "{at:>11.3} {what}").unwrap();
+        let ms = self.world.now().0 - 1_772_323_200_000;
+        writeln!(self.log, "{:>7}.{:03} {what}", ms / 1000, ms % 1000).unwrap();
     }
 
     async fn tell(&mut self) -> Result<(), String> {
@@ -493,7 +493,7 @@ impl Story {
     /// What must be true at every moment, by the simulator's own books.
     fn check_always(&self) -> Result<(), String> {
         let violations = self.world.hid.lock().unwrap().violations();
-        for violation in &violations {
+        if let Some(violation) = violations.first() {
             match violation {
                 Violation::Duplicate { .. } => {
                     return Err(format!(

@@ -79,7 +79,7 @@ pub(super) fn user_found(
             CmUserState::Found { id: found.clone() }
         }
         (CmUserState::Unsure { since }, None) => {
-            if at.began >= since.plus(policy.late_effect_bound) {
+            if at.began >= since.plus(policy.shows_after()) {
                 user.unanswered_at = None;
             }
             CmUserState::Absent

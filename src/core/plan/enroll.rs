@@ -47,7 +47,7 @@ impl Planner<'_> {
                 let wait = if self.enrollment.is_running() {
                     Duration::ZERO
                 } else {
-                    self.policy.late_effect_bound
+                    self.policy.shows_after()
                 };
                 let by = SearchBy::ExternalId(self.identity.id);
                 self.owe(

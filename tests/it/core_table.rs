@@ -1038,6 +1038,13 @@ fn a_user_that_can_not_be_made_or_is_gone_is_stuck() {
     let mut scene = Scene::invited();
     scene.event(Happening::UserOther);
     scene.fails(&read_lane(), Fault::Gone);
+    assert_eq!(
+        scene.automation(),
+        "waiting_for_phone",
+        "one read can be stale"
+    );
+    assert_eq!(scene.owes(&read_lane()), "confirm read_user +30");
+    scene.fails(&read_lane(), Fault::Gone);
     assert_eq!(scene.automation(), "stuck: user_gone");
     scene.wish(wish_launch(2));
     assert_eq!(

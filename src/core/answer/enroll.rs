@@ -175,10 +175,34 @@ pub(super) fn user_failed(
     }
 }
 
-/// HID does not know the user: what we deleted is deleted; one that was there is gone with all its phones.
+/// HID does not know the user. A deletion's 404 is the end of it, and so is a read's long after the
+/// deletion; elsewhere the second read settles it. With the user all its phones are gone.
 fn user_gone(enrollment: &mut Enrollment, policy: &Policy, call: &InFlight, now: Timestamp) {
+    let at = Reading {
+        began: call.started_at,
+        now,
+    };
+    let known_since = match &enrollment.user.state {
+        CmUserState::Present { .. } => enrollment.user.missing_since,
+        CmUserState::Deleting { since, .. } => Some(*since),
+        CmUserState::Absent
+        | CmUserState::Unsure { .. }
+        | CmUserState::Taken
+        | CmUserState::Found { .. }
+        | CmUserState::Conflict { .. }
+        | CmUserState::Refused(_)
+        | CmUserState::Gone => None,
+    };
+    let deleting = matches!(call.effect, Effect::DeleteUser { .. });
+    let settled =
+        deleting || known_since.is_some_and(|since| at.began.since(since) >= policy.settle_delay);
+    enrollment.look = None;
     enrollment.user.state = match &enrollment.user.state {
-        CmUserState::Present { .. } | CmUserState::Deleting { .. } => CmUserState::Gone,
+        CmUserState::Present { .. } | CmUserState::Deleting { .. } if settled => CmUserState::Gone,
+        CmUserState::Present { .. } | CmUserState::Deleting { .. } => {
+            enrollment.user.missing_since.get_or_insert(at.began);
+            return;
+        }
         CmUserState::Found { .. } => CmUserState::Absent,
         CmUserState::Absent
         | CmUserState::Unsure { .. }
@@ -187,11 +211,7 @@ fn user_gone(enrollment: &mut Enrollment, policy: &Policy, call: &InFlight, now:
         | CmUserState::Refused(_)
         | CmUserState::Gone => enrollment.user.state.clone(),
     };
-    enrollment.look = None;
-    let at = Reading {
-        began: call.started_at,
-        now,
-    };
+    enrollment.user.missing_since = None;
     for phone in enrollment
         .phones
         .values_mut()

@@ -94,6 +94,7 @@ pub fn note_user(
         return;
     }
     enrollment.user.unanswered_at = None;
+    enrollment.user.missing_since = None;
     enrollment.user.trouble.clear();
     enrollment.look = enrollment.look.filter(|asked| *asked > at.began);
     for invitation in &seen.invitations {

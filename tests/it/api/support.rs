@@ -279,11 +279,11 @@ hash = "{}"
     pub(crate) async fn perform(&self, identity: &str, lane: Lane, answer: Answered) {
         let id = IdentityId(identity.parse().unwrap());
         let started = Observation::Started(lane.clone());
-        let begun = self.engine.observe(id, &started, "test").await;
-        let begun = begun.unwrap().unwrap();
-        let call = begun.in_flight.clone().filter(|call| call.lane == lane);
+        let identity = self.engine.observe(id, &started, "test").await.unwrap();
+        let identity = identity.unwrap();
+        let call = identity.in_flight.clone();
         let call = call.unwrap_or_else(|| panic!("{lane} owes nothing that is due"));
-        let seen = Observation::Answered(call, answer(&begun));
+        let seen = Observation::Answered(call, answer(&identity));
         self.engine.observe(id, &seen, "test").await.unwrap();
     }
 

@@ -150,6 +150,10 @@ pub struct Automation {
 pub struct CmUser {
     /// What is believed.
     pub state: CmUserState,
+    /// A create call that was given up then may still take effect.
+    pub unanswered_at: Option<Timestamp>,
+    /// A read did not find it; the second in a row settles it.
+    pub missing_since: Option<Timestamp>,
     /// Its own failures.
     pub trouble: Trouble,
 }

@@ -113,6 +113,7 @@ fn settle(policy: &Policy, mut identity: Identity, now: Timestamp) -> Option<Ide
         let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
             continue;
         };
+        settle_user(enrollment);
         settle_invitations(policy, manager, enrollment);
         let stopped = enrollment
             .automation
@@ -206,6 +207,18 @@ fn mark_issued(
         if let Some(child) = parent.children.get_mut(&phone) {
             child.issued_at.get_or_insert(now);
         }
+    }
+}
+
+/// HID's uniqueness guards against a second user, but a stop must not miss a late one and its invitation.
+fn settle_user(enrollment: &mut Enrollment) {
+    let none = matches!(
+        enrollment.user.state,
+        CmUserState::Absent | CmUserState::Refused(_)
+    );
+    let stopped = !enrollment.is_running();
+    if let Some(since) = enrollment.user.unanswered_at.filter(|_| stopped && none) {
+        enrollment.user.state = CmUserState::Unsure { since };
     }
 }
 

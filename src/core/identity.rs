@@ -156,6 +156,10 @@ pub struct Automation {
 pub struct CmUser {
     /// What is believed.
     pub state: CmUserState,
+    /// A create call that was given up then may still take effect.
+    pub unanswered_at: Option<Timestamp>,
+    /// A read did not find it; the second in a row settles it.
+    pub missing_since: Option<Timestamp>,
     /// Its own failures.
     pub trouble: Trouble,
 }
@@ -457,12 +461,14 @@ impl Enrollment {
             .is_some_and(|automation| automation.stopping_since.is_none())
     }
 
-    /// The open invitation that we made, newest first.
+    /// The open invitation that we made, newest first. One of which a phone came is spent, even where nobody told
+    /// of its redemption.
     #[must_use]
     pub fn open_invitation(&self) -> Option<(&InvitationId, &Invitation)> {
+        let pending = |i: &Invitation| i.status == InvitationStatus::Pending && !i.closed;
         self.invitations
             .iter()
-            .filter(|(_, i)| i.ours && i.status == InvitationStatus::Pending && !i.cancel)
+            .filter(|(_, i)| i.ours && pending(i) && !i.cancel)
             .max_by_key(|(_, i)| i.created_at)
     }
 

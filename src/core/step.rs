@@ -113,6 +113,7 @@ fn settle(policy: &Policy, mut identity: Identity, now: Timestamp) -> Option<Ide
         let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
             continue;
         };
+        settle_user(enrollment);
         settle_invitations(policy, manager, enrollment);
         let stopped = enrollment
             .automation
@@ -218,6 +219,18 @@ fn mark_issued(
     }
 }
 
+/// HID's uniqueness guards against a second user, but a stop must not miss a late one and its invitation.
+fn settle_user(enrollment: &mut Enrollment) {
+    let none = matches!(
+        enrollment.user.state,
+        CmUserState::Absent | CmUserState::Refused(_)
+    );
+    let stopped = !enrollment.is_running();
+    if let Some(since) = enrollment.user.unanswered_at.filter(|_| stopped && none) {
+        enrollment.user.state = CmUserState::Unsure { since };
+    }
+}
+
 fn settle_invitations(policy: &Policy, manager: AcsSystemId, enrollment: &mut Enrollment) {
     if !enrollment.is_running() {
         enrollment.invite.wanted = false;
@@ -236,6 +249,7 @@ fn settle_invitations(policy: &Policy, manager: AcsSystemId, enrollment: &mut En
     for (id, invitation) in &mut enrollment.invitations {
         let surplus = invitation.ours
             && invitation.status == InvitationStatus::Pending
+            && !invitation.closed
             && Some(id) != newest.as_ref();
         invitation.cancel |= surplus;
     }

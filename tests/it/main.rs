@@ -17,6 +17,8 @@ mod core_table;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod discreet;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod lifecycle;

@@ -28,7 +28,7 @@ pub(super) fn answered(
     match answer {
         Answer::UserCreated(user) => enroll::user_created(policy, identity, manager, user, at),
         Answer::UserFound(found) => {
-            enroll::user_found(policy, identity, manager, &call.effect, found.as_ref(), now);
+            enroll::user_found(policy, identity, manager, &call.effect, found.as_ref(), at);
         }
         Answer::User(user) => seen::note_user(policy, identity, manager, user, at),
         Answer::UserDeleted => {

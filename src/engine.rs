@@ -16,9 +16,9 @@ use crate::core::policy::Policy;
 use crate::core::state::Change;
 use crate::core::step::{Step, step};
 use crate::core::wish::Wish;
-use crate::core::{Lane, index, state};
+use crate::core::{Lane, announce, index, state};
 use crate::emit;
-use crate::store::{Claim, ClaimChange, Commit, Error, Loaded, Slot, Store};
+use crate::store::{Claim, ClaimChange, Commit, Error, Loaded, NewEvent, Slot, Store};
 use crate::telemetry::{CLAIM_LOST, CLAIM_RECOVERED, IDENTITY_CHANGED, KEY_STUCK};
 
 /// Where all observations meet.
@@ -343,6 +343,8 @@ fn commit_of(
         };
         changes.insert(0, made);
     }
+    let known = (before.revision > 0).then_some(&before.identity);
+    let told = announce::announcements(known, after.identity.as_ref(), now);
     Commit {
         identity: after.identity,
         id: before.identity.id,
@@ -351,6 +353,7 @@ fn commit_of(
         rows_removed: old_rows.difference(&new_rows).cloned().collect(),
         rows_added: new_rows.difference(&old_rows).cloned().collect(),
         changes,
+        events: told.into_iter().map(NewEvent::of).collect(),
         cause: cause.to_owned(),
         claim,
         now,

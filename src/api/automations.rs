@@ -172,7 +172,7 @@ async fn invite(api: &Api, call: &Call, resend: bool) -> Result<Reply, Problem> 
         let (manager, _) = running_by_id(identity, id).ok_or_else(missing)?;
         let enrollment = identity.enrollments.get(&manager);
         // After a deactivation only a write key may let another phone in (contract.md section 6).
-        if enrollment.is_some_and(|e| e.invite.barred) && call.scope < Scope::Write {
+        if enrollment.is_some_and(|e| e.invite.barred) && call.scope < Some(Scope::Write) {
             return Err(Problem::forbidden("write"));
         }
         let under_way =

@@ -1,6 +1,6 @@
 //! The HTTP API: Seam's routes and ours, answered from durable state and never waiting for HID.
 //!
-//! Imports config, core, engine, store, clock and telemetry. One list ([`routes`]) decides routes,
+//! Imports config, core, engine, store, webhook, clock and telemetry. One list ([`routes`]) decides routes,
 //! verbs, parameters, scopes and response keys; a request passes [`Keys`], [`params`] and one handler.
 //! Promises: what was acknowledged is on disk; every answer is JSON and bears `seam-request-id`;
 //! no log line holds a body, a query or a key (contract.md G5, G7).
@@ -8,6 +8,7 @@
 mod acs_systems;
 mod automations;
 mod credentials;
+mod events;
 mod identities;
 mod issue;
 mod keys;
@@ -24,6 +25,7 @@ mod status;
 mod systems;
 mod users;
 mod users_change;
+mod webhooks;
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,6 +75,8 @@ pub struct Api {
 struct Settings {
     keys: Keys,
     systems: Systems,
+    /// Webhooks may lead to private addresses.
+    allow_private: bool,
 }
 
 impl Settings {
@@ -80,6 +84,7 @@ impl Settings {
         Self {
             keys: Keys::of(&config.api),
             systems: Systems::of(config),
+            allow_private: config.webhooks.allow_private,
         }
     }
 }
@@ -159,8 +164,8 @@ impl Api {
 struct Call {
     /// The key's name: the cause of what follows.
     caller: String,
-    /// How far the key reaches.
-    scope: Scope,
+    /// How far the key reaches; `None`: there is none.
+    scope: Option<Scope>,
     params: Params,
     settings: Arc<Settings>,
     now: Timestamp,
@@ -268,9 +273,9 @@ async fn pass(api: &Api, route: &'static Route, request: Request) -> Result<Resp
     let (caller, scope) = match route.scope {
         Some(needed) => {
             let key = settings.keys.admit(request.headers(), needed)?;
-            (key.name.clone(), key.scope)
+            (key.name.clone(), Some(key.scope))
         }
-        None => (String::new(), Scope::Read),
+        None => (String::new(), None),
     };
     let (head, body) = request.into_parts();
     let body = tokio::time::timeout(BODY_DEADLINE, read_body(body))

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::effect::{Effect, Lane, NewUser};
 use super::ids::{
-    AcsSystemId, AcsUserId, AutomationId, CallNo, ChildId, HidUserId, IdentityId, InvitationCode,
-    InvitationId, ParentId, PartNumber, Personal, PhoneId, Timestamp,
+    AcsSystemId, AcsUserId, AutomationId, CallNo, ChildId, CredentialId, HidUserId, IdentityId,
+    InvitationCode, InvitationId, ParentId, PartNumber, Personal, PhoneId, Timestamp,
 };
 use super::observation::{InvitationStatus, Rejection};
 
@@ -122,8 +122,14 @@ pub struct Child {
     pub created_at: Timestamp,
     /// When its key was first seen on the phone.
     pub issued_at: Option<Timestamp>,
+    /// Which credential of HID's was last seen on the phone for it.
+    #[serde(default)]
+    pub issued_as: Option<CredentialId>,
     /// Withdrawn by itself, the phone and the parent staying.
     pub deleting_since: Option<Timestamp>,
+    /// That withdrawal came to its end; the child stays as the memory of the wish.
+    #[serde(default)]
+    pub gone_at: Option<Timestamp>,
 }
 
 /// All that concerns one identity at one credential manager.
@@ -163,6 +169,10 @@ pub struct Automation {
 pub struct CmUser {
     /// What is believed.
     pub state: CmUserState,
+    /// A create call that was given up then may still take effect.
+    pub unanswered_at: Option<Timestamp>,
+    /// A read did not find it; the second in a row settles it.
+    pub missing_since: Option<Timestamp>,
     /// Its own failures.
     pub trouble: Trouble,
     /// What HID was told of the person.
@@ -388,12 +398,14 @@ impl Enrollment {
             .is_some_and(|automation| automation.stopping_since.is_none())
     }
 
-    /// The open invitation that we made, newest first.
+    /// The open invitation that we made, newest first. One of which a phone came is spent, even where nobody told
+    /// of its redemption.
     #[must_use]
     pub fn open_invitation(&self) -> Option<(&InvitationId, &Invitation)> {
+        let pending = |i: &Invitation| i.status == InvitationStatus::Pending && !i.closed;
         self.invitations
             .iter()
-            .filter(|(_, i)| i.ours && i.status == InvitationStatus::Pending && !i.cancel)
+            .filter(|(_, i)| i.ours && pending(i) && !i.cancel)
             .max_by_key(|(_, i)| i.created_at)
     }
 

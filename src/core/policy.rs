@@ -20,6 +20,15 @@ pub struct Policy {
     pub managers: BTreeMap<AcsSystemId, ManagerPolicy>,
 }
 
+impl Policy {
+    /// How long after we gave up on a call a read is sure to show its effect: it may come as late as
+    /// the bound, and a read soon after a write can be stale.
+    #[must_use]
+    pub fn shows_after(&self) -> Duration {
+        self.late_effect_bound + self.settle_delay
+    }
+}
+
 /// What differs between credential managers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagerPolicy {

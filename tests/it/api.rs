@@ -4,6 +4,7 @@ mod broken;
 mod changes;
 mod dialect;
 mod errors;
+mod events;
 mod flows;
 mod pages;
 mod people;

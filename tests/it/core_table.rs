@@ -78,8 +78,8 @@ fn a_lost_reply_is_not_repeated_before_the_bound_and_two_blank_reads() {
     assert_eq!(scene.owes_key(), "-");
     assert_eq!(
         scene.owes_phone_read(),
-        "issue read_phone +90",
-        "the bound, not the delay"
+        "issue read_phone +120",
+        "the bound and the delay after it: the read that counts must not be stale"
     );
     scene.reads_phone(vec![]);
     assert_eq!(scene.owes_key(), "issue issue +0");
@@ -89,7 +89,7 @@ fn a_lost_reply_is_not_repeated_before_the_bound_and_two_blank_reads() {
 #[test]
 fn reads_too_close_together_count_as_one() {
     let mut scene = Scene::in_doubt();
-    scene.pass(119);
+    scene.pass(149);
     scene.event(Happening::PhoneOther {
         container: container("900"),
     });
@@ -383,6 +383,18 @@ fn a_phone_whose_event_is_missing_is_found_by_its_invitation() {
     scene.wish(wish_parent(1, 1));
     assert_eq!(scene.owes_key(), "issue issue +0");
     assert_eq!(scene.owes(&read_lane()), "-");
+}
+
+#[test]
+fn a_phone_spends_its_invitation_even_if_nobody_told_of_the_redemption() {
+    let mut scene = Scene::invited();
+    scene.phone_active("900", "800");
+    assert!(scene.enrollment().open_invitation().is_none());
+    scene.wish(wish_invite(false));
+    assert_eq!(
+        scene.owes(&invitation_lane()),
+        "enroll create_invitation +0"
+    );
 }
 
 #[test]
@@ -880,7 +892,7 @@ fn a_stop_waits_for_an_invitation_of_unknown_outcome() {
     scene.fails(&invitation_lane(), Fault::Unanswered);
     scene.wish(Wish::DeleteAutomation(automation_id(1)));
     assert_eq!(scene.automation(), "stopping");
-    assert_eq!(scene.owes(&read_lane()), "issue read_user +120");
+    assert_eq!(scene.owes(&read_lane()), "issue read_user +150");
     let seen = scene.user_seen(
         vec![invitation_seen("801", Is::Pending)],
         vec![phone_seen("900", vec![])],
@@ -942,6 +954,23 @@ fn an_unanswered_create_is_searched_by_our_mark() {
         "waiting_for_phone",
         "and its invitation is ours"
     );
+}
+
+#[test]
+fn a_deletion_waits_for_a_create_that_may_still_take_effect() {
+    let mut scene = Scene::new();
+    scene.wish(wish_launch(1));
+    scene.fails(&user_lane(), Fault::Unanswered);
+    scene.does(&user_lane(), Answer::UserFound(None));
+    scene.wish(Wish::DeleteIdentity);
+    assert_eq!(scene.owes(&user_lane()), "issue search_user +144");
+    let mut late = scene.clone();
+    scene.does(&user_lane(), Answer::UserFound(None));
+    assert_eq!(scene.identity, None);
+    late.does(&user_lane(), Answer::UserFound(Some(hid_user("700"))));
+    let seen = late.user_seen(vec![], vec![]);
+    late.does(&user_lane(), Answer::User(seen));
+    assert_eq!(late.owes(&user_lane()), "withdrawal delete_user +0");
 }
 
 #[test]
@@ -1008,6 +1037,13 @@ fn a_user_that_can_not_be_made_or_is_gone_is_stuck() {
     assert_eq!(scene.automation(), "stuck: user_not_created");
     let mut scene = Scene::invited();
     scene.event(Happening::UserOther);
+    scene.fails(&read_lane(), Fault::Gone);
+    assert_eq!(
+        scene.automation(),
+        "waiting_for_phone",
+        "one read can be stale"
+    );
+    assert_eq!(scene.owes(&read_lane()), "confirm read_user +30");
     scene.fails(&read_lane(), Fault::Gone);
     assert_eq!(scene.automation(), "stuck: user_gone");
     scene.wish(wish_launch(2));

@@ -1,6 +1,8 @@
 //! One test binary; its files are the layers of tests, from the cheapest to the dearest.
 
 #[cfg(test)]
+mod announce;
+#[cfg(test)]
 mod api;
 #[cfg(test)]
 mod architecture;
@@ -16,6 +18,8 @@ mod core_table;
 mod core_wishes;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod discreet;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
@@ -56,3 +60,5 @@ mod store_contract;
 mod support;
 #[cfg(test)]
 mod telemetry;
+#[cfg(test)]
+mod webhook;

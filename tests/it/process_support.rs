@@ -2,7 +2,7 @@
 //! and what a shell would do with them. Whatever is started here is killed when its test is over.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -49,18 +49,18 @@ impl Process {
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&lines);
-        thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                kept.lock().unwrap().push(line);
-            }
-        });
+        keep(child.stdout.take().unwrap(), &lines);
+        keep(child.stderr.take().unwrap(), &lines);
         Self { child, lines }
+    }
+
+    /// Every line so far, of whatever kind.
+    pub(crate) fn written(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
     }
 
     /// Every line of an event so far.
@@ -105,6 +105,15 @@ impl Process {
     pub(crate) fn end(&mut self) -> ExitStatus {
         until("the end of the process", || self.child.try_wait().unwrap())
     }
+}
+
+fn keep(output: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) {
+    let kept = Arc::clone(lines);
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            kept.lock().unwrap().push(line);
+        }
+    });
 }
 
 impl Drop for Process {
@@ -265,6 +274,7 @@ pub(crate) struct Site {
     pub(crate) daemon: Option<Process>,
     api: String,
     key: String,
+    written: Vec<String>,
 }
 
 impl Site {
@@ -285,6 +295,7 @@ impl Site {
             daemon: None,
             api: String::new(),
             key,
+            written: Vec::new(),
         }
     }
 
@@ -320,6 +331,23 @@ impl Site {
         let mut daemon = self.daemon.take().unwrap();
         daemon.signal("TERM");
         assert_eq!(daemon.end().code(), Some(0));
+    }
+
+    /// The same, and keeps what it wrote.
+    pub(crate) fn stop_and_keep(&mut self) {
+        let mut daemon = self.daemon.take().unwrap();
+        daemon.signal("TERM");
+        daemon.end();
+        self.written.extend(daemon.written());
+    }
+
+    /// What daemons that were stopped so have written.
+    pub(crate) fn written(&self) -> Vec<String> {
+        self.written.clone()
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.key
     }
 
     /// A request to the API as it is.

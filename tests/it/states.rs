@@ -156,6 +156,7 @@ fn users() -> Vec<Scene> {
     let mut gone = Scene::invited();
     gone.event(Happening::UserOther);
     gone.fails(&Lane::Read(manager()), Fault::Gone);
+    gone.fails(&Lane::Read(manager()), Fault::Gone);
     gone.wish(wish_launch(2));
 
     let mut refused_for_good = launched();

@@ -1,5 +1,6 @@
 //! What every store promises: one suite, run on each of them.
 
+mod outbox;
 mod records;
 mod samples;
 
@@ -10,6 +11,11 @@ use origo_adapter::store::journal::verify_journal;
 use origo_adapter::store::{ClaimChange, Commit, Counts, Error, Grant, Slot, Store};
 use uuid::Uuid;
 
+use outbox::{
+    a_disabled_webhook_is_owed_nothing, a_failing_delivery_holds_nobody_back,
+    a_refused_commit_tells_nothing, filters_events, forgets_old_events, keeps_events_in_order,
+    makes_changes_and_forgets_webhooks, owes_events_to_who_asked_for_them,
+};
 use records::{
     a_changed_row_moves, all, chains_the_journal, filters_lists, hids_ids_refuse_nobody,
     ids_are_exclusive, listed, pages_through_lists, remembers_feeds,
@@ -28,6 +34,9 @@ macro_rules! suite {
             takes_all_windows_or_none, answers_move_slots, calls_without_identity_count_as_well,
             ids_are_exclusive, hids_ids_refuse_nobody, a_changed_row_moves, pages_through_lists,
             filters_lists, remembers_feeds, chains_the_journal, removes_identities, counts, answers_ping,
+            keeps_events_in_order, filters_events, a_refused_commit_tells_nothing, makes_changes_and_forgets_webhooks,
+            owes_events_to_who_asked_for_them, a_failing_delivery_holds_nobody_back,
+            a_disabled_webhook_is_owed_nothing, forgets_old_events,
         ]);
     };
     ($name:ident, $make:expr, [$($test:ident),* $(,)?]) => {

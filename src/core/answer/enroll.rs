@@ -115,6 +115,7 @@ pub(super) fn user_created_late(
                 adopted: false,
             };
             enrollment.user.told = told_by(&call.effect);
+            enrollment.user.unanswered_at = None;
             enrollment.user.trouble.clear();
         }
         CmUserState::Present { .. }
@@ -134,9 +135,9 @@ pub(super) fn user_found(
     manager: AcsSystemId,
     effect: &Effect,
     found: Option<&HidUserId>,
-    now: Timestamp,
+    at: Reading,
 ) {
-    let (id, deleting) = (identity.id, identity.deleting_since.is_some());
+    let id = identity.id;
     let data = plan::new_user(identity);
     let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
         return;
@@ -149,24 +150,27 @@ pub(super) fn user_found(
     });
     user.state = match (&user.state, found) {
         (CmUserState::Unsure { .. } | CmUserState::Taken, Some(found)) => {
-            user.trouble.not_before = now;
+            user.trouble.not_before = at.now;
             CmUserState::Found { id: found.clone() }
         }
-        // A late create could still land: HID's uniqueness guards a second one, but a deletion must wait.
+        // With another address HID would not refuse a second one while a late create could still land.
         (CmUserState::Unsure { since }, None)
-            if (deleting || moved) && now.since(*since) < policy.late_effect_bound =>
+            if moved && at.now.since(*since) < policy.late_effect_bound =>
         {
             user.trouble
-                .fail(&policy.retry_schedule, (id, effect.name()), now);
+                .fail(&policy.retry_schedule, (id, effect.name()), at.now);
             CmUserState::Unsure { since: *since }
         }
-        (CmUserState::Unsure { .. }, None) => {
+        (CmUserState::Unsure { since }, None) => {
+            if at.began >= since.plus(policy.shows_after()) {
+                user.unanswered_at = None;
+            }
             user.told = Told::default();
             CmUserState::Absent
         }
         (CmUserState::Taken, None) => {
             user.trouble
-                .fail(&policy.retry_schedule, (id, effect.name()), now);
+                .fail(&policy.retry_schedule, (id, effect.name()), at.now);
             CmUserState::Absent
         }
         (other, _) => other.clone(),
@@ -222,6 +226,7 @@ pub(super) fn user_failed(
             if enrollment.user_id().is_none() {
                 enrollment.user.state = CmUserState::Unsure { since: now };
                 enrollment.user.told = told_by(&call.effect);
+                enrollment.user.unanswered_at = Some(now);
             }
             let seed = (id, call.effect.name());
             enrollment
@@ -257,10 +262,34 @@ pub(super) fn user_failed(
     }
 }
 
-/// HID does not know the user: what we deleted is deleted; one that was there is gone with all its phones.
+/// HID does not know the user. A deletion's 404 is the end of it, and so is a read's long after the
+/// deletion; elsewhere the second read settles it. With the user all its phones are gone.
 fn user_gone(enrollment: &mut Enrollment, policy: &Policy, call: &InFlight, now: Timestamp) {
+    let at = Reading {
+        began: call.started_at,
+        now,
+    };
+    let known_since = match &enrollment.user.state {
+        CmUserState::Present { .. } => enrollment.user.missing_since,
+        CmUserState::Deleting { since, .. } => Some(*since),
+        CmUserState::Absent
+        | CmUserState::Unsure { .. }
+        | CmUserState::Taken
+        | CmUserState::Found { .. }
+        | CmUserState::Conflict { .. }
+        | CmUserState::Refused(_)
+        | CmUserState::Gone => None,
+    };
+    let deleting = matches!(call.effect, Effect::DeleteUser { .. });
+    let settled =
+        deleting || known_since.is_some_and(|since| at.began.since(since) >= policy.settle_delay);
+    enrollment.look = None;
     enrollment.user.state = match &enrollment.user.state {
-        CmUserState::Present { .. } | CmUserState::Deleting { .. } => CmUserState::Gone,
+        CmUserState::Present { .. } | CmUserState::Deleting { .. } if settled => CmUserState::Gone,
+        CmUserState::Present { .. } | CmUserState::Deleting { .. } => {
+            enrollment.user.missing_since.get_or_insert(at.began);
+            return;
+        }
         CmUserState::Found { .. } => CmUserState::Absent,
         CmUserState::Absent
         | CmUserState::Unsure { .. }
@@ -269,11 +298,7 @@ fn user_gone(enrollment: &mut Enrollment, policy: &Policy, call: &InFlight, now:
         | CmUserState::Refused(_)
         | CmUserState::Gone => enrollment.user.state.clone(),
     };
-    enrollment.look = None;
-    let at = Reading {
-        began: call.started_at,
-        now,
-    };
+    enrollment.user.missing_since = None;
     for phone in enrollment
         .phones
         .values_mut()

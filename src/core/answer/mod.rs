@@ -31,7 +31,7 @@ pub(super) fn answered(
         }
         Answer::UserUpdated => enroll::user_updated(identity, manager, &call.effect),
         Answer::UserFound(found) => {
-            enroll::user_found(policy, identity, manager, &call.effect, found.as_ref(), now);
+            enroll::user_found(policy, identity, manager, &call.effect, found.as_ref(), at);
         }
         Answer::User(user) => seen::note_user(policy, identity, manager, user, at),
         Answer::UserDeleted => {

@@ -44,11 +44,16 @@ impl Planner<'_> {
                 );
             }
             CmUserState::Unsure { since } => {
+                let wait = if self.enrollment.is_running() {
+                    Duration::ZERO
+                } else {
+                    self.policy.shows_after()
+                };
                 let by = SearchBy::ExternalId(self.identity.id);
                 self.owe(
                     lane,
                     Class::Issue,
-                    not_before.max(*since),
+                    not_before.max(since.plus(wait)),
                     Effect::SearchUser { by },
                 );
             }
@@ -168,11 +173,17 @@ impl Planner<'_> {
         let Some(user) = self.enrollment.user_id().cloned() else {
             return;
         };
-        let refused = self.enrollment.user.trouble.not_before;
+        let missing = self.enrollment.user.missing_since;
+        let again_at = missing.map(|since| since.plus(self.policy.settle_delay));
+        let not_before = self.enrollment.user.trouble.not_before;
+        let earliest = again_at.unwrap_or_default().max(not_before);
         let read = |planner: &mut Self, class: Class, at: Timestamp| {
             let effect = Effect::ReadUser { user: user.clone() };
-            planner.owe_earlier(Lane::Read(planner.manager), class, at.max(refused), effect);
+            planner.owe_earlier(Lane::Read(planner.manager), class, at.max(earliest), effect);
         };
+        if let Some(at) = again_at {
+            read(self, Class::Confirm, at);
+        }
         if let Some(at) = invitation_told_at(self.policy, self.enrollment) {
             read(self, Class::Issue, at);
         }
@@ -189,7 +200,7 @@ impl Planner<'_> {
                 read(self, Class::Confirm, at);
             }
         }
-        self.standing_reads(&user, refused);
+        self.standing_reads(&user, earliest);
     }
 
     /// When an invitation of ours must be looked at because nobody told.
@@ -199,7 +210,9 @@ impl Planner<'_> {
             (InvitationStatus::Acknowledged, Some(since))
                 if self.now.since(since) < PHONE_GIVEN_UP_AFTER =>
             {
-                let first = since.plus(PHONE_DUE_AFTER);
+                // Sooner only where the operator made all waiting shorter, as the demo does.
+                let due = PHONE_DUE_AFTER.min(self.policy.settle_delay * 4);
+                let first = since.plus(due);
                 // Then each time twice as late: read_at − since doubles.
                 Some(if read_at < first {
                     first
@@ -228,7 +241,7 @@ impl Planner<'_> {
     }
 
     /// Reads that nothing asks for: of those who wait, and of everybody.
-    fn standing_reads(&mut self, user: &HidUserId, refused: Timestamp) {
+    fn standing_reads(&mut self, user: &HidUserId, earliest: Timestamp) {
         let Some(automation) = self
             .enrollment
             .automation
@@ -254,14 +267,14 @@ impl Planner<'_> {
             self.owe(
                 Lane::Wait(self.manager),
                 Class::Wait,
-                last.plus(pause).max(refused),
+                last.plus(pause).max(earliest),
                 effect(),
             );
         }
         self.owe(
             Lane::Sweep(self.manager),
             Class::Sweep,
-            known.plus(SWEEP_AFTER).max(refused),
+            known.plus(SWEEP_AFTER).max(earliest),
             effect(),
         );
     }

@@ -217,7 +217,7 @@ pub fn invitation_told_at(policy: &Policy, enrollment: &Enrollment) -> Option<Ti
     let wait = if enrollment.is_running() && !enrollment.invite.barred {
         policy.settle_delay
     } else {
-        policy.late_effect_bound
+        policy.shows_after()
     };
     Some(enrollment.invite.unsure_since?.plus(wait))
 }

@@ -198,7 +198,7 @@ fn doubt_due(policy: &Policy, key: &Key) -> Option<Timestamp> {
         } => Some(
             blank_at
                 .plus(policy.settle_delay)
-                .max(gave_up_at.plus(policy.late_effect_bound)),
+                .max(gave_up_at.plus(policy.shows_after())),
         ),
         DoubtStage::Repeated { at, checks } => REPEAT_CHECKS_MS
             .get(usize::from(*checks))

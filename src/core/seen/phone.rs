@@ -299,7 +299,7 @@ fn note_doubt(policy: &Policy, key: &mut Key, fresh: bool, at: Reading) {
             blank_at: Some(blank_at),
         } => {
             let apart = at.began.since(blank_at) >= policy.settle_delay;
-            let late_enough = at.began >= gave_up_at.plus(policy.late_effect_bound);
+            let late_enough = at.began >= gave_up_at.plus(policy.shows_after());
             if apart && late_enough {
                 DoubtStage::Settled
             } else {

@@ -278,11 +278,11 @@ hash = "{}"
     /// Carries out what a lane owes, with `answer` for HID's.
     pub(crate) async fn perform(&self, identity: &str, lane: Lane, answer: Answered) {
         let id = IdentityId(identity.parse().unwrap());
-        let begun = Observation::Started(lane.clone());
-        let begun = self.engine.observe(id, &begun, "test").await.unwrap();
-        let identity = begun.unwrap();
+        let started = Observation::Started(lane.clone());
+        let identity = self.engine.observe(id, &started, "test").await.unwrap();
+        let identity = identity.unwrap();
         let call = identity.in_flight.clone();
-        let call = call.unwrap_or_else(|| panic!("{lane} owes nothing"));
+        let call = call.unwrap_or_else(|| panic!("{lane} owes nothing that is due"));
         let seen = Observation::Answered(call, answer(&identity));
         self.engine.observe(id, &seen, "test").await.unwrap();
     }

@@ -6,6 +6,7 @@
 
 mod fuse;
 mod story;
+mod told;
 mod world;
 
 use story::{Bug, Rules, run};

@@ -45,9 +45,11 @@ pub(super) struct Rules {
 
 /// What the operator asked of one person; the story's own record, apart from the product's.
 #[derive(Clone, Default)]
-struct Person {
-    parents: BTreeMap<ParentId, Asked>,
-    suspended: bool,
+pub(super) struct Person {
+    pub(super) parents: BTreeMap<ParentId, Asked>,
+    /// Those that were to go.
+    pub(super) gone: BTreeSet<ParentId>,
+    pub(super) suspended: bool,
     /// Which of their names and addresses they go by.
     name: u64,
     /// Containers that were deactivated.
@@ -58,17 +60,17 @@ struct Person {
 
 /// A parent as asked for.
 #[derive(Clone)]
-struct Asked {
+pub(super) struct Asked {
     part_number: PartNumber,
-    ends_at: Option<Timestamp>,
+    pub(super) ends_at: Option<Timestamp>,
 }
 
-struct Story {
-    seed: u64,
+pub(super) struct Story {
+    pub(super) seed: u64,
     dice: Dice,
-    world: World,
+    pub(super) world: World,
     daemon: Daemon,
-    people: Vec<Person>,
+    pub(super) people: Vec<Person>,
     faults: Faults,
     log: String,
 }
@@ -345,6 +347,7 @@ impl Story {
             match roll {
                 0..6 => {
                     person.parents.remove(&first?);
+                    person.gone.insert(first?);
                     vec![Wish::DeleteParent(first?)]
                 }
                 6..9 => vec![Wish::Invite {
@@ -355,7 +358,8 @@ impl Story {
                 9 if kinds == 10 && !self.dice.one_in(4) => return None,
                 9 if kinds == 10 || self.dice.one_in(4) => {
                     person.deleted = true;
-                    person.parents.clear();
+                    let gone = std::mem::take(&mut person.parents);
+                    person.gone.extend(gone.into_keys());
                     vec![Wish::DeleteIdentity]
                 }
                 9 | 10 => {
@@ -446,6 +450,7 @@ impl Story {
             rows_removed: BTreeSet::new(),
             rows_added: BTreeSet::new(),
             changes: Vec::new(),
+            events: Vec::new(),
             cause: "bug".to_owned(),
             claim: ClaimChange::Abandon,
             now: self.world.now(),
@@ -500,7 +505,8 @@ impl Story {
         }
         // A phone that the feed never told of is found before its invitation's renewal, or by the sweep.
         self.rest(80 * 3600, 4 * 3600).await?;
-        self.check_settled()
+        self.check_settled()?;
+        self.check_told().await
     }
 
     fn may_miss_events(&self) -> bool {
@@ -637,7 +643,7 @@ impl Story {
     }
 }
 
-fn identity(who: usize) -> IdentityId {
+pub(super) fn identity(who: usize) -> IdentityId {
     IdentityId(Uuid::from_u128(0x1d00 + who as u128))
 }
 

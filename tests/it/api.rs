@@ -6,6 +6,7 @@ mod errors;
 mod flows;
 mod pages;
 mod people;
+mod schema;
 mod serving;
 mod shapes;
 mod support;

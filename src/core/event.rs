@@ -103,6 +103,10 @@ fn phone_active(
         return;
     }
     seen::close_invitations(enrollment, invitation.filter(|_| ours));
+    if !ours && enrollment.open_invitation().is_some() {
+        // It may be the spent one, and its acknowledgement lost: a read shows it.
+        enrollment.look = Some(now);
+    }
     let overlap = policy
         .managers
         .get(&event.manager)

@@ -451,12 +451,14 @@ impl Enrollment {
             .is_some_and(|automation| automation.stopping_since.is_none())
     }
 
-    /// The open invitation that we made, newest first.
+    /// The open invitation that we made, newest first. One of which a phone came is spent, even where nobody told
+    /// of its redemption.
     #[must_use]
     pub fn open_invitation(&self) -> Option<(&InvitationId, &Invitation)> {
+        let pending = |i: &Invitation| i.status == InvitationStatus::Pending && !i.closed;
         self.invitations
             .iter()
-            .filter(|(_, i)| i.ours && i.status == InvitationStatus::Pending && !i.cancel)
+            .filter(|(_, i)| i.ours && pending(i) && !i.cancel)
             .max_by_key(|(_, i)| i.created_at)
     }
 

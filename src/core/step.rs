@@ -227,6 +227,7 @@ fn settle_invitations(policy: &Policy, manager: AcsSystemId, enrollment: &mut En
     for (id, invitation) in &mut enrollment.invitations {
         let surplus = invitation.ours
             && invitation.status == InvitationStatus::Pending
+            && !invitation.closed
             && Some(id) != newest.as_ref();
         invitation.cancel |= surplus;
     }

@@ -386,6 +386,18 @@ fn a_phone_whose_event_is_missing_is_found_by_its_invitation() {
 }
 
 #[test]
+fn a_phone_spends_its_invitation_even_if_nobody_told_of_the_redemption() {
+    let mut scene = Scene::invited();
+    scene.phone_active("900", "800");
+    assert!(scene.enrollment().open_invitation().is_none());
+    scene.wish(wish_invite(false));
+    assert_eq!(
+        scene.owes(&invitation_lane()),
+        "enroll create_invitation +0"
+    );
+}
+
+#[test]
 fn an_invitation_is_read_when_it_should_have_ended() {
     let scene = Scene::invited();
     assert_eq!(

@@ -167,7 +167,9 @@ impl Planner<'_> {
             (InvitationStatus::Acknowledged, Some(since))
                 if self.now.since(since) < PHONE_GIVEN_UP_AFTER =>
             {
-                let first = since.plus(PHONE_DUE_AFTER);
+                // Sooner only where the operator made all waiting shorter, as the demo does.
+                let due = PHONE_DUE_AFTER.min(self.policy.settle_delay * 4);
+                let first = since.plus(due);
                 // Then each time twice as late: read_at − since doubles.
                 Some(if read_at < first {
                     first

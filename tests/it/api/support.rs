@@ -281,18 +281,12 @@ hash = "{}"
     /// Carries out what a lane owes, with `answer` for HID's.
     pub(crate) async fn perform(&self, identity: &str, lane: Lane, answer: Answered) {
         let id = IdentityId(identity.parse().unwrap());
-        let policy = self.engine.policy();
-        let loaded = self.engine.store().load(id).await.unwrap().unwrap();
-        let begun = origo_adapter::core::step(
-            &policy,
-            &loaded.identity,
-            &Observation::Started(lane.clone()),
-            self.engine.now(),
-        );
-        let call = begun.started.unwrap_or_else(|| {
-            panic!("{lane} owes nothing; owed is {:?}", begun.owed.keys());
-        });
-        let seen = Observation::Answered(call, answer(&loaded.identity));
+        let started = Observation::Started(lane.clone());
+        let identity = self.engine.observe(id, &started, "test").await.unwrap();
+        let identity = identity.unwrap();
+        let call = identity.in_flight.clone();
+        let call = call.unwrap_or_else(|| panic!("{lane} owes nothing that is due"));
+        let seen = Observation::Answered(call, answer(&identity));
         self.engine.observe(id, &seen, "test").await.unwrap();
     }
 

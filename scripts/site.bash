@@ -59,6 +59,8 @@ events_url = "http://'"$hid"'"|' \
 listen = "127.0.0.1:0"
 [store]
 url = "sqlite://$folder/state.db"
+[webhooks]
+allow_private = true
 [credential_managers.hq.polling]
 interval = "1s"
 [issuance]

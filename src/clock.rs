@@ -56,6 +56,15 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
         .map(Timestamp::as_millisecond)
 }
 
+/// Reads RFC 3339, or a date with or without a time, which is taken as UTC; `None` for anything else.
+pub fn parse_date(text: &str) -> Option<i64> {
+    parse_rfc3339(text).or_else(|| {
+        let civil: jiff::civil::DateTime = text.parse().ok()?;
+        let zoned = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        Some(zoned.timestamp().as_millisecond())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +91,20 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(parse_rfc3339(text), ms, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_are_read_as_utc() {
+        for (text, ms) in [
+            ("2026-01-31T09:00:00.25+01:00", Some(1_769_846_400_250)),
+            ("2026-01-31T08:00:00", Some(1_769_846_400_000)),
+            ("2026-01-31 08:00", Some(1_769_846_400_000)),
+            ("2026-01-31", Some(1_769_817_600_000)),
+            ("tomorrow", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_date(text), ms, "{text}");
         }
     }
 

@@ -3,6 +3,8 @@
 //! May use everything; no decision is made here. Start and recovery are the same: claims that the
 //! former owner left are taken over before the first loop turns.
 
+mod webhooks;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -100,6 +102,7 @@ impl Daemon {
         }
         spawn_timer(lifecycle, &engine);
         spawn_recovery(lifecycle, &engine, longest_request(config));
+        webhooks::spawn(lifecycle, &engine, config)?;
         spawn_heartbeat(
             lifecycle,
             &engine,

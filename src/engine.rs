@@ -16,9 +16,9 @@ use crate::core::policy::Policy;
 use crate::core::state::Change;
 use crate::core::step::{Step, step};
 use crate::core::wish::Wish;
-use crate::core::{Lane, index, state};
+use crate::core::{Lane, announce, index, state};
 use crate::emit;
-use crate::store::{Claim, ClaimChange, Commit, Error, Loaded, Slot, Store};
+use crate::store::{Claim, ClaimChange, Commit, Error, Loaded, NewEvent, Slot, Store};
 use crate::telemetry::{CLAIM_LOST, CLAIM_RECOVERED, IDENTITY_CHANGED, KEY_STUCK};
 
 /// Where all observations meet.
@@ -273,6 +273,9 @@ impl Engine {
                 },
             );
         }
+        let known = (before.revision > 0).then_some(&before.identity);
+        let told = announce::announcements(known, after.identity.as_ref(), now);
+        let events = told.into_iter().map(NewEvent::of).collect();
         self.store
             .commit(Commit {
                 identity: after.identity.clone(),
@@ -282,6 +285,7 @@ impl Engine {
                 rows_removed: old_rows.difference(&new_rows).cloned().collect(),
                 rows_added: new_rows.difference(&old_rows).cloned().collect(),
                 changes: changes.clone(),
+                events,
                 cause: cause.to_owned(),
                 claim,
                 now,

@@ -38,6 +38,7 @@
 //! | [`manager`] | one HID organization as worker and poller share it: client, windows, gates, the feed's echo |
 //! | [`worker`] | claims and performs |
 //! | [`poller`] | reads HID's feed |
+//! | [`webhook`] | tells the outside of events: claims deliveries, signs and posts them |
 //! | [`api`] | Seam's routes over HTTP, answered from the store alone |
 //! | [`lifecycle`] | signals, draining, supervision, word to systemd |
 //! | [`daemon`] | composes the above and lets them run; decides nothing |
@@ -65,4 +66,5 @@ pub mod retry;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;
+pub mod webhook;
 pub mod worker;

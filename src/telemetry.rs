@@ -135,6 +135,9 @@ events! {
     STORE_FAILED = "OA-5001" "store.failed" ERROR;
     API_REQUEST = "OA-6001" "api.request" DEBUG;
     API_FAILED = "OA-6002" "api.failed" ERROR;
+    WEBHOOK_DELIVERED = "OA-7001" "webhook.delivered" DEBUG;
+    WEBHOOK_FAILED = "OA-7002" "webhook.failed" WARN;
+    WEBHOOK_DISABLED = "OA-7003" "webhook.disabled" ERROR;
 }
 
 /// An error with all that caused it, outermost first.

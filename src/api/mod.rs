@@ -1,6 +1,6 @@
 //! The HTTP API: Seam's routes and ours, answered from durable state and never waiting for HID.
 //!
-//! Imports config, core, engine, store, clock and telemetry. One list ([`routes`]) decides routes,
+//! Imports config, core, engine, store, webhook, clock and telemetry. One list ([`routes`]) decides routes,
 //! verbs, parameters, scopes and response keys; a request passes [`Keys`], [`params`] and one handler.
 //! Promises: what was acknowledged is on disk; every answer is JSON and bears `seam-request-id`;
 //! no log line holds a body, a query or a key (contract.md G5, G7).
@@ -8,6 +8,7 @@
 mod acs_systems;
 mod automations;
 mod credentials;
+mod events;
 mod identities;
 mod issue;
 mod keys;
@@ -24,6 +25,7 @@ mod show_credential;
 mod status;
 mod systems;
 mod users;
+mod webhooks;
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,7 +48,7 @@ use self::problem::{Problem, json_response};
 use self::routes::{ALONE, ROUTES, Route};
 pub use self::serve::{Limits, serve, serve_with};
 use self::systems::Systems;
-use crate::config::Config;
+use crate::config::{Config, Scope};
 use crate::core::identity::Identity;
 use crate::core::ids::{IdentityId, Timestamp};
 use crate::core::index::Kind;
@@ -74,6 +76,8 @@ pub struct Api {
 struct Settings {
     keys: Keys,
     systems: Systems,
+    /// Webhooks may lead to private addresses.
+    allow_private: bool,
 }
 
 impl Settings {
@@ -81,6 +85,7 @@ impl Settings {
         Self {
             keys: Keys::of(&config.api),
             systems: Systems::of(config),
+            allow_private: config.webhooks.allow_private,
         }
     }
 }
@@ -144,6 +149,8 @@ impl Api {
 struct Call {
     /// The key's name: the cause of what follows.
     caller: String,
+    /// How far the key reaches; `None`: there is none.
+    scope: Option<Scope>,
     params: Params,
     settings: Arc<Settings>,
     now: Timestamp,
@@ -251,9 +258,12 @@ async fn pass(api: &Api, route: &'static Route, request: Request) -> Result<Resp
         return Err(Problem::verb(route.verbs.names()));
     }
     let settings = api.settings();
-    let caller = match route.scope {
-        Some(needed) => settings.keys.admit(request.headers(), needed)?.name.clone(),
-        None => String::new(),
+    let (caller, scope) = match route.scope {
+        Some(needed) => {
+            let key = settings.keys.admit(request.headers(), needed)?;
+            (key.name.clone(), Some(key.scope))
+        }
+        None => (String::new(), None),
     };
     let (head, body) = request.into_parts();
     let body = tokio::time::timeout(BODY_DEADLINE, read_body(body))
@@ -263,6 +273,7 @@ async fn pass(api: &Api, route: &'static Route, request: Request) -> Result<Resp
     let query = head.uri.query().unwrap_or_default();
     let call = Call {
         caller,
+        scope,
         params: Params::read(route.params, query, &body)?,
         settings,
         now: api.engine.now(),

@@ -206,6 +206,9 @@ fn kind(kind: ParamKind) -> Value {
         ParamKind::Ids => {
             json!({ "type": "array", "items": { "type": "string", "format": "uuid" } })
         }
+        ParamKind::Texts => {
+            json!({ "type": "array", "items": { "type": "string", "minLength": 1 } })
+        }
         ParamKind::Text | ParamKind::Code => {
             json!({ "type": "string", "minLength": 1, "maxLength": 1000 })
         }

@@ -378,7 +378,8 @@ const RESOURCES: &[Resource] = &[
             need("webhook_id", Text),
             need("url", Text),
             need("event_types", TEXTS),
-            need("secret", Text),
+            // Shown to write keys alone.
+            may("secret", Text),
         ],
     ),
     resource(

@@ -34,6 +34,8 @@ pub(super) enum ParamKind {
     Id,
     /// UUIDs.
     Ids,
+    /// Texts, none of them empty.
+    Texts,
     /// Any text but the empty one.
     Text,
     /// A text or a number, kept as text.
@@ -75,6 +77,11 @@ pub(super) const fn ids(name: &'static str) -> Param {
 /// A text.
 pub(super) const fn text(name: &'static str) -> Param {
     param(name, ParamKind::Text)
+}
+
+/// A list of texts.
+pub(super) const fn texts(name: &'static str) -> Param {
+    param(name, ParamKind::Texts)
 }
 
 /// A text that may come as a number.
@@ -134,6 +141,7 @@ enum Arg {
     Text(String),
     Id(Uuid),
     Ids(Vec<Uuid>),
+    Texts(Vec<String>),
     Instant(Timestamp),
 }
 
@@ -183,6 +191,7 @@ impl Params {
             | Arg::Number(_)
             | Arg::Text(_)
             | Arg::Ids(_)
+            | Arg::Texts(_)
             | Arg::Instant(_) => None,
         }
     }
@@ -202,6 +211,21 @@ impl Params {
             | Arg::Number(_)
             | Arg::Text(_)
             | Arg::Id(_)
+            | Arg::Texts(_)
+            | Arg::Instant(_) => None,
+        }
+    }
+
+    /// The texts, if given; an empty list is given.
+    pub(super) fn texts(&self, name: &str) -> Option<&[String]> {
+        match self.args.get(name)? {
+            Arg::Texts(texts) => Some(texts),
+            Arg::Null
+            | Arg::Flag(_)
+            | Arg::Number(_)
+            | Arg::Text(_)
+            | Arg::Id(_)
+            | Arg::Ids(_)
             | Arg::Instant(_) => None,
         }
     }
@@ -215,6 +239,7 @@ impl Params {
             | Arg::Number(_)
             | Arg::Id(_)
             | Arg::Ids(_)
+            | Arg::Texts(_)
             | Arg::Instant(_) => None,
         }
     }
@@ -228,6 +253,7 @@ impl Params {
             | Arg::Text(_)
             | Arg::Id(_)
             | Arg::Ids(_)
+            | Arg::Texts(_)
             | Arg::Instant(_) => None,
         }
     }
@@ -241,6 +267,7 @@ impl Params {
             | Arg::Text(_)
             | Arg::Id(_)
             | Arg::Ids(_)
+            | Arg::Texts(_)
             | Arg::Instant(_) => None,
         }
     }
@@ -249,9 +276,13 @@ impl Params {
     pub(super) fn instant(&self, name: &str) -> Option<Timestamp> {
         match self.args.get(name)? {
             Arg::Instant(at) => Some(*at),
-            Arg::Null | Arg::Flag(_) | Arg::Number(_) | Arg::Text(_) | Arg::Id(_) | Arg::Ids(_) => {
-                None
-            }
+            Arg::Null
+            | Arg::Flag(_)
+            | Arg::Number(_)
+            | Arg::Text(_)
+            | Arg::Id(_)
+            | Arg::Ids(_)
+            | Arg::Texts(_) => None,
         }
     }
 
@@ -277,6 +308,8 @@ impl Params {
                 Arg::Id(id) => pairs.push((*name, id.to_string())),
                 Arg::Ids(ids) if ids.is_empty() => pairs.push((*name, String::new())),
                 Arg::Ids(ids) => pairs.extend(ids.iter().map(|id| (*name, id.to_string()))),
+                Arg::Texts(texts) if texts.is_empty() => pairs.push((*name, String::new())),
+                Arg::Texts(texts) => pairs.extend(texts.iter().map(|text| (*name, text.clone()))),
                 Arg::Instant(at) => pairs.push((*name, clock::rfc3339(at.0))),
             }
         }
@@ -332,7 +365,7 @@ impl Query {
     /// The outer problem refuses the request as a whole, the inner text one parameter.
     fn read(&self, param: &Param) -> Result<Option<Result<Arg, Issue>>, Problem> {
         let values = self.values.get(param.name);
-        if let ParamKind::Ids = param.kind {
+        if let ParamKind::Ids | ParamKind::Texts = param.kind {
             let bracketed = self.values.get(&format!("{}[]", param.name));
             let values = match (values, bracketed) {
                 (None, Some(bracketed)) if !self.strict => bracketed,
@@ -344,7 +377,7 @@ impl Query {
                 [joined] if !self.strict => joined.split(',').collect(),
                 several => several.iter().map(String::as_str).collect(),
             };
-            return Ok(Some(read_ids(parts.into_iter())));
+            return Ok(Some(read_list(param.kind, parts.into_iter())));
         }
         match values.map(Vec::as_slice) {
             None => Ok(None),
@@ -382,14 +415,14 @@ fn from_json(kind: ParamKind, value: &Value) -> Result<Arg, Issue> {
         (ParamKind::Count(_) | ParamKind::Code, Value::Number(number)) => {
             from_text(kind, &number.to_string())
         }
-        (ParamKind::Ids, Value::Array(items)) => {
+        (ParamKind::Ids | ParamKind::Texts, Value::Array(items)) => {
             if items.iter().all(Value::is_string) {
-                read_ids(items.iter().filter_map(Value::as_str))
+                read_list(kind, items.iter().filter_map(Value::as_str))
             } else {
                 Err("Expected a list of strings".into())
             }
         }
-        (ParamKind::Ids, other) => Err(expected("array", other)),
+        (ParamKind::Ids | ParamKind::Texts, other) => Err(expected("array", other)),
         (ParamKind::NotYet, _) => from_text(kind, ""),
         (_, Value::String(text)) => from_text(kind, text),
         (ParamKind::Count(_), other) => Err(expected("number", other)),
@@ -424,7 +457,7 @@ fn from_text(kind: ParamKind, text: &str) -> Result<Arg, Issue> {
     }
     match kind {
         ParamKind::Id => read_id(text).map(Arg::Id),
-        ParamKind::Ids => read_ids(std::iter::once(text)),
+        ParamKind::Ids | ParamKind::Texts => read_list(kind, std::iter::once(text)),
         ParamKind::Text | ParamKind::Code if text.trim().is_empty() => {
             Err("Must not be empty".into())
         }
@@ -461,7 +494,11 @@ fn read_id(text: &str) -> Result<Uuid, Issue> {
     }
 }
 
-fn read_ids<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Arg, Issue> {
+fn read_list<'a>(kind: ParamKind, texts: impl Iterator<Item = &'a str>) -> Result<Arg, Issue> {
+    if let ParamKind::Texts = kind {
+        let read = |text| from_text(ParamKind::Text, text).map(|_| text.to_owned());
+        return texts.map(read).collect::<Result<_, _>>().map(Arg::Texts);
+    }
     texts.map(read_id).collect::<Result<_, _>>().map(Arg::Ids)
 }
 

@@ -10,10 +10,10 @@ use uuid::Uuid;
 use super::layers::Layers;
 use super::manager::credential_manager;
 use super::read::{LATER, Notes, Table};
-use super::values::{SECOND, at_least, derive, hash, id, schedule, text, word};
+use super::values::{SECOND, at_least, derive, flag, hash, id, schedule, text, word};
 use super::{
     AccessSystem, Api, ApiKey, Config, CredentialManager, Daemon, Error, Issuance, Log, Scope,
-    Store,
+    Store, Webhooks,
 };
 use crate::telemetry::Format;
 
@@ -50,6 +50,7 @@ fn config(notes: &Notes<'_>) -> Option<Config> {
     let issuance = issuance(root.table("issuance"));
     let store = store(root.table("store"));
     let api = api(notes, root.table("api"));
+    let webhooks = webhooks(root.table("webhooks"));
     let log = log(root.table("log"));
     let daemon = daemon(root.table("daemon"));
     root.close();
@@ -61,6 +62,7 @@ fn config(notes: &Notes<'_>) -> Option<Config> {
         issuance: issuance?,
         store: store?,
         api: api?,
+        webhooks: webhooks?,
         log: log?,
         daemon: daemon?,
     })
@@ -225,6 +227,14 @@ fn api(notes: &Notes<'_>, mut table: Table<'_>) -> Option<Api> {
     Some(Api {
         listen: listen?,
         keys: known(keys)?,
+    })
+}
+
+fn webhooks(mut table: Table<'_>) -> Option<Webhooks> {
+    let allow_private = table.required("allow_private", flag);
+    table.close();
+    Some(Webhooks {
+        allow_private: allow_private?,
     })
 }
 

@@ -36,6 +36,7 @@ pub struct Config {
     pub issuance: Issuance,
     pub store: Store,
     pub api: Api,
+    pub webhooks: Webhooks,
     pub log: Log,
     pub daemon: Daemon,
 }
@@ -203,6 +204,13 @@ pub enum Scope {
     Read,
     Invite,
     Write,
+}
+
+/// Who may be told of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Webhooks {
+    /// Webhooks may lead to private addresses, and by plain HTTP.
+    pub allow_private: bool,
 }
 
 /// What is logged, and how.

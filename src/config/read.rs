@@ -29,7 +29,6 @@ const NOT_YET: &[&str] = &[
     "desired_state_dir",
     "http",
     "issuance.mass_change_guard",
-    "webhooks",
 ];
 
 /// What is said of a promised key or value.

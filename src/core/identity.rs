@@ -109,8 +109,14 @@ pub struct Child {
     pub created_at: Timestamp,
     /// When its key was first seen on the phone.
     pub issued_at: Option<Timestamp>,
+    /// Which credential of HID's was last seen on the phone for it.
+    #[serde(default)]
+    pub issued_as: Option<CredentialId>,
     /// Withdrawn by itself, the phone and the parent staying.
     pub deleting_since: Option<Timestamp>,
+    /// That withdrawal came to its end; the child stays as the memory of the wish.
+    #[serde(default)]
+    pub gone_at: Option<Timestamp>,
 }
 
 /// All that concerns one identity at one credential manager.

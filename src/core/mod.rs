@@ -6,8 +6,9 @@
 //! is now owed to the outside, at most one [`Effect`] a [`Lane`]. No clock, no randomness, no I/O.
 //!
 //! Reading order: [`ids`], [`identity`], [`observation`], [`effect`], [`policy`], [`step`](mod@step),
-//! [`wish`], [`answer`], [`event`], [`plan`], [`state`], [`index`], [`backoff`], [`window`].
+//! [`wish`], [`answer`], [`event`], [`plan`], [`state`], [`announce`], [`index`], [`backoff`], [`window`].
 
+pub mod announce;
 pub mod answer;
 pub mod backoff;
 pub mod effect;

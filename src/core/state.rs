@@ -251,7 +251,10 @@ pub fn child(
     id: PhoneId,
     now: Timestamp,
 ) -> Option<KeyState> {
-    let child = parent.children.get(&id)?;
+    let child = parent
+        .children
+        .get(&id)
+        .filter(|child| child.gone_at.is_none())?;
     let (manager, phone) = identity.phone(id)?;
     let leaving = child.deleting_since.is_some() || parent.deleting_since.is_some();
     let state = key(identity, manager, (id, phone), &parent.part_number, now);

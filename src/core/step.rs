@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::effect::{Lane, Owed};
 use super::identity::{Child, CmUserState, Enrollment, Identity, InFlight};
-use super::ids::{AcsSystemId, CallNo, ChildId, PhoneId, Timestamp};
+use super::ids::{AcsSystemId, CallNo, ChildId, CredentialId, PartNumber, PhoneId, Timestamp};
 use super::observation::{CredentialStatus, InvitationStatus, Observation};
 use super::plan;
 use super::policy::Policy;
@@ -153,7 +153,9 @@ fn settle_children(identity: &mut Identity, manager: AcsSystemId, now: Timestamp
                 id: ChildId::of(*parent_id, *phone_id),
                 created_at: now,
                 issued_at: None,
+                issued_as: None,
                 deleting_since: None,
+                gone_at: None,
             });
         }
     }
@@ -184,10 +186,14 @@ fn settle_keys(identity: &mut Identity, manager: AcsSystemId, now: Timestamp) {
                 key.failed = None;
                 key.out_of_stock_since = None;
             }
-            let on_phone = key.current.as_ref().and_then(|id| key.held.get(id));
-            if on_phone.is_some_and(|held| held.status == CredentialStatus::Issued) {
+            let on_phone = key.current.as_ref().filter(|id| {
+                let held = key.held.get(id);
+                held.is_some_and(|held| held.status == CredentialStatus::Issued)
+            });
+            if let Some(credential) = on_phone {
                 key.trouble.clear();
-                mark_issued(&mut identity.parents, *phone_id, part_number, now);
+                let pair = (*phone_id, part_number);
+                mark_issued(&mut identity.parents, pair, credential, now);
             }
         }
     }
@@ -195,8 +201,8 @@ fn settle_keys(identity: &mut Identity, manager: AcsSystemId, now: Timestamp) {
 
 fn mark_issued(
     parents: &mut BTreeMap<super::ids::ParentId, super::identity::Parent>,
-    phone: PhoneId,
-    part_number: &super::ids::PartNumber,
+    (phone, part_number): (PhoneId, &PartNumber),
+    credential: &CredentialId,
     now: Timestamp,
 ) {
     for parent in parents
@@ -205,6 +211,9 @@ fn mark_issued(
     {
         if let Some(child) = parent.children.get_mut(&phone) {
             child.issued_at.get_or_insert(now);
+            if child.issued_as.as_ref() != Some(credential) {
+                child.issued_as = Some(credential.clone());
+            }
         }
     }
 }
@@ -280,7 +289,11 @@ fn drop_withdrawn(identity: &mut Identity, now: Timestamp) {
                     .get(&part_number)
                     .is_none_or(plan::is_key_withdrawn);
             let forgotten = leaving || phone.removed_at.is_some();
-            !(unwanted && (gone || others_keep_it) && (forgotten || child.deleting_since.is_none()))
+            let withdrawn = unwanted && (gone || others_keep_it);
+            if withdrawn {
+                child.gone_at.get_or_insert(now);
+            }
+            !(withdrawn && (forgotten || child.deleting_since.is_none()))
         });
     }
     identity

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::core::announce::EventType;
 use crate::core::effect::{Class, Lane, Owed};
 use crate::core::identity::Identity;
 use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
@@ -18,7 +19,10 @@ use crate::core::index::{Kind, Row};
 use crate::core::state::Change;
 
 pub mod journal;
+mod outbox;
 pub mod sqlite;
+
+pub use outbox::{Delivery, DeliveryClaim, Event, EventQuery, NewEvent, Outcome, Settled, Webhook};
 
 /// What a verb returns.
 pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -61,6 +65,33 @@ pub trait Store: Send + Sync {
 
     /// An identity's journal, oldest first.
     fn journal(&self, id: IdentityId) -> Verb<'_, Vec<JournalRow>>;
+
+    /// Events, newest first unless asked otherwise.
+    fn events(&self, query: EventQuery) -> Verb<'_, Vec<Event>>;
+
+    /// Forgets events kept before then, with what they still owe; some at a time.
+    fn prune_events(&self, before: Timestamp) -> Verb<'_, ()>;
+
+    /// Makes a webhook, or finds the enabled one that was made for the same address and types since `since`.
+    fn create_webhook(&self, webhook: Webhook, since: Timestamp) -> Verb<'_, Webhook>;
+
+    /// Every webhook, oldest first.
+    fn webhooks(&self) -> Verb<'_, Vec<Webhook>>;
+
+    /// Changes what a webhook is told of, and enables it again; `None`: of everything. An unknown one stays unknown.
+    fn update_webhook(&self, id: Uuid, event_types: Option<BTreeSet<EventType>>) -> Verb<'_, ()>;
+
+    /// Forgets a webhook with all that it is owed.
+    fn delete_webhook(&self, id: Uuid) -> Verb<'_, ()>;
+
+    /// Claims of every enabled webhook that has no delivery under way the one that has been due longest; ties in the order of events.
+    fn claim_deliveries(&self, claim: DeliveryClaim) -> Verb<'_, Vec<Delivery>>;
+
+    /// When something can be claimed next, by whom nothing is under way for.
+    fn next_delivery(&self, now: Timestamp) -> Verb<'_, Option<Timestamp>>;
+
+    /// Settles a claimed delivery; one whose claim was lost, or that is gone, changes nothing.
+    fn settle_delivery(&self, settled: Settled) -> Verb<'_, ()>;
 
     /// Counts for heartbeat and status: owed effects by class, and claims.
     fn counts(&self) -> Verb<'_, Counts>;
@@ -106,6 +137,8 @@ pub struct Commit {
     pub rows_added: BTreeSet<Row>,
     /// What changed, for the journal.
     pub changes: Vec<Change>,
+    /// What the outside is told, in this order: events with their deliveries.
+    pub events: Vec<NewEvent>,
     /// Who caused it, for the journal: an observation's name or an API key's name; no personal data.
     pub cause: String,
     /// What happens to the claim.

@@ -8,11 +8,12 @@
 mod cells;
 mod group;
 mod open;
+mod outbox;
 mod read;
 mod slots;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,9 +24,10 @@ use uuid::Uuid;
 use self::group::{Write, Writer};
 use self::open::Place;
 use super::{
-    Commit, Counts, Due, DueQuery, Error, Feed, Grant, JournalRow, ListQuery, Loaded, Slot, Store,
-    Verb,
+    Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event, EventQuery, Feed, Grant,
+    JournalRow, ListQuery, Loaded, Settled, Slot, Store, Verb, Webhook,
 };
+use crate::core::announce::EventType;
 use crate::core::effect::Class;
 use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use crate::core::index::{Kind, Row};
@@ -254,6 +256,53 @@ impl Store for Sqlite {
 
     fn journal(&self, id: IdentityId) -> Verb<'_, Vec<JournalRow>> {
         Box::pin(self.read(move |conn| read::journal(conn, id)))
+    }
+
+    fn events(&self, query: EventQuery) -> Verb<'_, Vec<Event>> {
+        Box::pin(self.read(move |conn| outbox::events(conn, &query)))
+    }
+
+    fn prune_events(&self, before: Timestamp) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::PruneEvents { before }))
+    }
+
+    fn create_webhook(&self, webhook: Webhook, since: Timestamp) -> Verb<'_, Webhook> {
+        Box::pin(async move {
+            let wanted = webhook.clone();
+            self.write(Write::CreateWebhook { webhook, since }).await?;
+            self.read(move |conn| outbox::created(conn, &wanted)).await
+        })
+    }
+
+    fn webhooks(&self) -> Verb<'_, Vec<Webhook>> {
+        Box::pin(self.read(outbox::webhooks))
+    }
+
+    fn update_webhook(&self, id: Uuid, event_types: Option<BTreeSet<EventType>>) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::UpdateWebhook { id, event_types }))
+    }
+
+    fn delete_webhook(&self, id: Uuid) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::DeleteWebhook { id }))
+    }
+
+    fn claim_deliveries(&self, claim: DeliveryClaim) -> Verb<'_, Vec<Delivery>> {
+        let opening = self.opening;
+        Box::pin(async move {
+            self.write(Write::ClaimDeliveries { claim, opening })
+                .await?;
+            self.read(move |conn| outbox::claimed(conn, claim.token))
+                .await
+        })
+    }
+
+    fn next_delivery(&self, now: Timestamp) -> Verb<'_, Option<Timestamp>> {
+        let opening = self.opening;
+        Box::pin(self.read(move |conn| outbox::next(conn, opening, now)))
+    }
+
+    fn settle_delivery(&self, settled: Settled) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::SettleDelivery { settled }))
     }
 
     fn counts(&self) -> Verb<'_, Counts> {

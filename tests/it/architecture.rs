@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and those it may import. Anything may import the telemetry macro `emit!` that imports telemetry.
-const MAP: [(&str, &[&str]); 18] = [
+const MAP: [(&str, &[&str]); 19] = [
     ("core", &[]),
     ("clock", &[]),
     ("telemetry", &[]),
@@ -42,8 +42,20 @@ const MAP: [(&str, &[&str]); 18] = [
         ],
     ),
     (
+        "webhook",
+        &["core", "store", "engine", "clock", "telemetry"],
+    ),
+    (
         "api",
-        &["core", "store", "engine", "config", "clock", "telemetry"],
+        &[
+            "core",
+            "store",
+            "engine",
+            "webhook",
+            "config",
+            "clock",
+            "telemetry",
+        ],
     ),
     ("config", &["core", "telemetry", "clock"]),
     ("lifecycle", &["clock", "telemetry"]),

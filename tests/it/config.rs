@@ -67,6 +67,7 @@ fn the_defaults_alone_are_good() {
         config.issuance.retry_schedule,
         [5, 30, 120, 600, 3600].map(Duration::from_secs)
     );
+    assert!(!config.webhooks.allow_private);
     assert_eq!(config.log.format, Format::Auto);
     assert_eq!(config.daemon.shutdown_timeout, Duration::from_secs(25));
 }
@@ -146,18 +147,18 @@ fn what_is_wrong_is_said_in_one_line_each() {
         (
             "promised keys and values",
             "desired_state_dir = \"/etc/people.d\"\n\
-             [webhooks]\nallow_private = false\n\
+             [callbacks]\nlisten = \"127.0.0.1:8471\"\n\
              [issuance]\nmass_change_guard = { issues = \"off\" }\n\
              [store]\nurl = \"postgres://me:hunter2@db/adapter\"\n\
              [api]\nlisten = \"unix:/run/api.sock\"\ntls_cert_file = \"x\"\n\
              [log]\nformat = \"journald\"",
             "api.listen: a unix socket: not yet (in config.toml)\n\
              api.tls_cert_file: not yet (in config.toml)\n\
+             callbacks: not yet (in config.toml)\n\
              desired_state_dir: not yet (in config.toml)\n\
              issuance.mass_change_guard: not yet (in config.toml)\n\
              log.format: \"journald\": not yet (in config.toml)\n\
-             store.url: PostgreSQL: not yet (in config.toml)\n\
-             webhooks: not yet (in config.toml)",
+             store.url: PostgreSQL: not yet (in config.toml)",
         ),
         (
             "promised keys of managers and access systems",

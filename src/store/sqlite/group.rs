@@ -1,5 +1,6 @@
 //! Many writes, one transaction, one fsync: whoever waits while the disk works goes with the next group.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -9,19 +10,53 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{slots, write};
+use super::{outbox, slots, write};
+use crate::core::announce::EventType;
 use crate::core::ids::{AcsSystemId, Timestamp};
-use crate::store::{Commit, Error, Feed, Slot};
+use crate::store::{Commit, DeliveryClaim, Error, Feed, Settled, Slot, Webhook};
 
 /// How many writes share a transaction at most: bounds what the first of them waits for.
 const LARGEST: usize = 256;
 
 /// One write of somebody's.
 pub(super) enum Write {
-    Commit { commit: Box<Commit>, opening: i64 },
-    TakeSlot { slot: Slot, now: Timestamp },
-    AnswerSlot { token: Uuid, frees_at: Timestamp },
-    SaveFeed { manager: AcsSystemId, feed: Feed },
+    Commit {
+        commit: Box<Commit>,
+        opening: i64,
+    },
+    TakeSlot {
+        slot: Slot,
+        now: Timestamp,
+    },
+    AnswerSlot {
+        token: Uuid,
+        frees_at: Timestamp,
+    },
+    SaveFeed {
+        manager: AcsSystemId,
+        feed: Feed,
+    },
+    PruneEvents {
+        before: Timestamp,
+    },
+    CreateWebhook {
+        webhook: Webhook,
+        since: Timestamp,
+    },
+    UpdateWebhook {
+        id: Uuid,
+        event_types: Option<BTreeSet<EventType>>,
+    },
+    DeleteWebhook {
+        id: Uuid,
+    },
+    ClaimDeliveries {
+        claim: DeliveryClaim,
+        opening: i64,
+    },
+    SettleDelivery {
+        settled: Settled,
+    },
 }
 
 impl Write {
@@ -31,6 +66,14 @@ impl Write {
             Self::TakeSlot { slot, now } => slots::take(conn, slot, *now),
             Self::AnswerSlot { token, frees_at } => slots::answer(conn, *token, *frees_at),
             Self::SaveFeed { manager, feed } => write::save_feed(conn, *manager, feed),
+            Self::PruneEvents { before } => outbox::prune(conn, *before),
+            Self::CreateWebhook { webhook, since } => outbox::create(conn, webhook, *since),
+            Self::UpdateWebhook { id, event_types } => {
+                outbox::update(conn, *id, event_types.as_ref())
+            }
+            Self::DeleteWebhook { id } => outbox::delete(conn, *id),
+            Self::ClaimDeliveries { claim, opening } => outbox::claim(conn, *claim, *opening),
+            Self::SettleDelivery { settled } => outbox::settle(conn, *settled),
         }
     }
 }

@@ -12,7 +12,10 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::store::Error;
 
 /// Only ever added to; the schema version is their number.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_initial.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/sqlite/0001_initial.sql"),
+    include_str!("../migrations/sqlite/0002_events.sql"),
+];
 
 /// "OAdp": marks the file as ours.
 const APPLICATION_ID: i64 = 0x4F41_6470;
@@ -21,7 +24,7 @@ const APPLICATION_ID: i64 = 0x4F41_6470;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// More than there are statements, so that none is parsed twice.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 96;
 
 /// The file that is the database, and the lock that makes it ours alone while this lives.
 pub(super) struct Place {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::cells::{Cells, json, signed};
-use super::slots;
+use super::{outbox, slots};
 use crate::core::effect::{Lane, Owed};
 use crate::core::identity::Identity;
 use crate::core::ids::{AcsSystemId, IdentityId};
@@ -68,7 +68,8 @@ pub(super) fn commit(conn: &Connection, commit: &Commit, opening: i64) -> Result
             conn.prepare_cached(REMOVE)?.execute(params![commit.id.0])?;
         }
     }
-    append(conn, commit)
+    append(conn, commit)?;
+    outbox::append(conn, &commit.events, commit.now)
 }
 
 pub(super) fn save_feed(conn: &Connection, manager: AcsSystemId, feed: &Feed) -> Result<(), Error> {

@@ -1,14 +1,15 @@
 //! A store that answers nothing.
 
 use origo_adapter::core::Timestamp;
+use origo_adapter::core::announce::EventType;
 use origo_adapter::core::effect::Class;
 use origo_adapter::core::ids::{AcsSystemId, IdentityId};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::store::{
-    Commit, Counts, Due, DueQuery, Error, Feed, Grant, JournalRow, ListQuery, Loaded, Slot, Store,
-    Verb,
+    Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event, EventQuery, Feed, Grant,
+    JournalRow, ListQuery, Loaded, Settled, Slot, Store, Verb, Webhook,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 pub(crate) struct Broken;
@@ -63,6 +64,42 @@ impl Store for Broken {
     }
 
     fn journal(&self, _: IdentityId) -> Verb<'_, Vec<JournalRow>> {
+        gone()
+    }
+
+    fn events(&self, _: EventQuery) -> Verb<'_, Vec<Event>> {
+        gone()
+    }
+
+    fn prune_events(&self, _: Timestamp) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn create_webhook(&self, _: Webhook, _: Timestamp) -> Verb<'_, Webhook> {
+        gone()
+    }
+
+    fn webhooks(&self) -> Verb<'_, Vec<Webhook>> {
+        gone()
+    }
+
+    fn update_webhook(&self, _: Uuid, _: Option<BTreeSet<EventType>>) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn delete_webhook(&self, _: Uuid) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn claim_deliveries(&self, _: DeliveryClaim) -> Verb<'_, Vec<Delivery>> {
+        gone()
+    }
+
+    fn next_delivery(&self, _: Timestamp) -> Verb<'_, Option<Timestamp>> {
+        gone()
+    }
+
+    fn settle_delivery(&self, _: Settled) -> Verb<'_, ()> {
         gone()
     }
 

@@ -201,6 +201,11 @@ async fn every_route_answers_as_documented() {
         ("/acs/credentials/list", json!({})),
         ("/phones/list", identity.clone()),
         ("/phones/get", json!({"device_id": phone})),
+        ("/events/list", json!({})),
+        (
+            "/events/get",
+            json!({"event_type": "acs_credential.issued"}),
+        ),
         ("/workspaces/get", json!({})),
     ];
     // Last: what takes things away.
@@ -221,6 +226,19 @@ async fn every_route_answers_as_documented() {
         ("/user_identities/delete", identity),
     ] {
         world.ok(path, body).await;
+        asked.insert(path);
+    }
+    let hook = json!({"url": "https://hooks.example.com/seam"});
+    let hook = world.ok("/webhooks/create", hook).await;
+    let hook = json!({"webhook_id": hook["webhook_id"], "event_types": ["acs_user.deleted"]});
+    asked.insert("/webhooks/create");
+    for path in [
+        "/webhooks/get",
+        "/webhooks/update",
+        "/webhooks/list",
+        "/webhooks/delete",
+    ] {
+        world.ok(path, hook.clone()).await;
         asked.insert(path);
     }
     for path in ["/healthz", "/readyz", "/openapi.json"] {

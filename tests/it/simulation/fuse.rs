@@ -1,16 +1,17 @@
 //! A store that dies at a chosen verb: before its transaction, or after it and before anybody hears of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use origo_adapter::core::announce::EventType;
 use origo_adapter::core::effect::Class;
 use origo_adapter::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::store::{
-    Commit, Counts, Due, DueQuery, Error, Feed, Grant, JournalRow, ListQuery, Loaded, Slot, Store,
-    Verb,
+    Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event, EventQuery, Feed, Grant,
+    JournalRow, ListQuery, Loaded, Settled, Slot, Store, Verb, Webhook,
 };
 use uuid::Uuid;
 
@@ -116,6 +117,33 @@ impl Store for FusedStore {
     }
     fn journal(&self, id: IdentityId) -> Verb<'_, Vec<JournalRow>> {
         fused!(self, self.store.journal(id))
+    }
+    fn events(&self, query: EventQuery) -> Verb<'_, Vec<Event>> {
+        fused!(self, self.store.events(query))
+    }
+    fn prune_events(&self, before: Timestamp) -> Verb<'_, ()> {
+        fused!(self, self.store.prune_events(before))
+    }
+    fn create_webhook(&self, webhook: Webhook, since: Timestamp) -> Verb<'_, Webhook> {
+        fused!(self, self.store.create_webhook(webhook, since))
+    }
+    fn webhooks(&self) -> Verb<'_, Vec<Webhook>> {
+        fused!(self, self.store.webhooks())
+    }
+    fn update_webhook(&self, id: Uuid, event_types: Option<BTreeSet<EventType>>) -> Verb<'_, ()> {
+        fused!(self, self.store.update_webhook(id, event_types))
+    }
+    fn delete_webhook(&self, id: Uuid) -> Verb<'_, ()> {
+        fused!(self, self.store.delete_webhook(id))
+    }
+    fn claim_deliveries(&self, claim: DeliveryClaim) -> Verb<'_, Vec<Delivery>> {
+        fused!(self, self.store.claim_deliveries(claim))
+    }
+    fn next_delivery(&self, now: Timestamp) -> Verb<'_, Option<Timestamp>> {
+        fused!(self, self.store.next_delivery(now))
+    }
+    fn settle_delivery(&self, settled: Settled) -> Verb<'_, ()> {
+        fused!(self, self.store.settle_delivery(settled))
     }
     fn counts(&self) -> Verb<'_, Counts> {
         fused!(self, self.store.counts())

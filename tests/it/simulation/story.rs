@@ -383,6 +383,7 @@ impl Story {
             rows_removed: BTreeSet::new(),
             rows_added: BTreeSet::new(),
             changes: Vec::new(),
+            events: Vec::new(),
             cause: "bug".to_owned(),
             claim: ClaimChange::Abandon,
             now: self.world.now(),

@@ -36,6 +36,7 @@ pub(crate) fn commit(n: u128, expected: u64) -> Commit {
         rows_removed: BTreeSet::new(),
         rows_added: BTreeSet::new(),
         changes: Vec::new(),
+        events: Vec::new(),
         cause: "test".into(),
         claim: ClaimChange::Keep,
         now: at(0),

@@ -34,8 +34,8 @@ const received = []
 const steps = []
 const step = (name, needed, run) => steps.push({ name, needed, run })
 
-const until = async (what, look) => {
-  const end = Date.now() + patience
+const until = async (what, look, times = 1) => {
+  const end = Date.now() + patience * times
   while (Date.now() < end) {
     const found = await look()
     if (found) return found
@@ -357,14 +357,16 @@ step('delete_automation', ['/user_identities/enrollment_automations/delete'], as
 
 step('delete_identity', ['/user_identities/delete'], async () => {
   await seam.userIdentities.delete({ user_identity_id: it.identity })
-  await until('the end of the identity', async () => {
+  // The daemon looks after half a minute whether HID has revoked, and then whether it has no such user.
+  const gone = async () => {
     try {
       await seam.userIdentities.get({ user_identity_id: it.identity })
       return false
     } catch (error) {
       return error.code === 'user_identity_not_found' && error.statusCode === 404
     }
-  })
+  }
+  await until('the end of the identity', gone, 4)
   assert.deepEqual(await seam.acs.credentials.list(), [])
   assert.deepEqual(await seam.acs.users.list({ user_identity_id: it.identity }), [])
   assert.deepEqual((await control('state')).live_credentials, [])

@@ -30,8 +30,8 @@ def step(*needed):
     return register
 
 
-def until(what, look):
-    end = time.monotonic() + PATIENCE
+def until(what, look, patience=1):
+    end = time.monotonic() + PATIENCE * patience
     while time.monotonic() < end:
         found = look()
         if found:
@@ -388,7 +388,8 @@ def delete_identity():
             return error.code == "user_identity_not_found" and error.status_code == 404
         return False
 
-    until("the end of the identity", gone)
+    # The daemon looks after half a minute whether HID has revoked, and then whether it has no such user.
+    until("the end of the identity", gone, patience=4)
     assert seam.acs.credentials.list() == [] and seam.acs.users.list(user_identity_id=it.identity) == []
     assert control("state")["live_credentials"] == []
     assert control("violations") == [], control("violations")

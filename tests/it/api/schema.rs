@@ -201,7 +201,10 @@ async fn every_route_answers_as_documented() {
         ("/acs/credentials/list", json!({})),
         ("/phones/list", identity.clone()),
         ("/phones/get", json!({"device_id": phone})),
-        ("/events/list", json!({"event_type": "acs_credential.issued"})),
+        (
+            "/events/list",
+            json!({"event_type": "acs_credential.issued"}),
+        ),
         (
             "/events/get",
             json!({"event_type": "acs_credential.issued"}),

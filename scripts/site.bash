@@ -69,6 +69,10 @@ settle_delay = "400ms"
 late_effect_bound = "1500ms"
 ${3:-}
 END
+    # Sandbox phones, in a program that has them.
+    if grep -q control_url config/default.toml; then
+        sed -i 's|^environment = "simulator"|&\ncontrol_url = "http://'"$hid"'"|' "$folder/config.toml"
+    fi
     "$adapter" --config "$folder/config.toml" run >"$folder/daemon.log" 2>&1 &
     running+=($!)
     api=$(site_address "$folder/daemon.log" daemon.ready)

@@ -1,4 +1,4 @@
-//! `/openapi.json`: the one list of routes and the tables of answers, as OpenAPI 3.1.
+//! `/openapi.json`: the one list of routes and the tables of answers, as `OpenAPI` 3.1.
 //!
 //! Imports routes, params and the schema tables. Promises: what the list names is in the document,
 //! and nothing else is.
@@ -33,7 +33,7 @@ pub(super) fn document(_: &Call) -> Result<Reply, Problem> {
     Ok(Reply::one(render()))
 }
 
-/// The OpenAPI document of this API.
+/// The `OpenAPI` document of this API.
 pub fn render() -> Value {
     let mut paths = Map::new();
     for route in ROUTES {
@@ -176,9 +176,10 @@ fn in_body(param: &Param) -> Value {
         schema["type"] = json!(["string", "number"]);
     }
     if !param.required {
-        let mut types = match schema["type"].take() {
-            Value::Array(types) => types,
-            one => vec![one],
+        let one_or_more = schema["type"].take();
+        let mut types = match one_or_more.as_array() {
+            Some(types) => types.clone(),
+            None => vec![one_or_more],
         };
         if !types.contains(&json!("null")) {
             types.push(json!("null"));
@@ -192,10 +193,10 @@ fn in_body(param: &Param) -> Value {
 }
 
 fn in_query(param: &Param) -> Value {
-    match param.kind {
-        ParamKind::NotYet => json!({ "type": "string", "maxLength": 0, "description": NOT_YET }),
-        other => kind(other),
+    if let ParamKind::NotYet = param.kind {
+        return json!({ "type": "string", "maxLength": 0, "description": NOT_YET });
     }
+    kind(param.kind)
 }
 
 const NOT_YET: &str = "not supported yet: refused where it says anything";

@@ -56,10 +56,10 @@ fn validate(schema: &Value, value: &Value, place: &str, complaints: &mut Vec<Str
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    let fits = match &schema["type"] {
-        Value::Null => true,
-        Value::Array(kinds) => kinds.contains(&json!(kind)),
-        one => one == kind,
+    let wanted = &schema["type"];
+    let fits = match wanted.as_array() {
+        Some(kinds) => kinds.contains(&json!(kind)),
+        None => wanted.is_null() || wanted == kind,
     };
     if !fits {
         complain(format!("{value} is no {}", schema["type"]));
@@ -144,6 +144,7 @@ async fn the_document_is_served_to_everybody() {
 }
 
 /// A call of each route that is answered with 200, so that its answer passes the check above.
+#[expect(clippy::too_many_lines, reason = "one list, a call a route")]
 #[tokio::test]
 async fn every_route_answers_as_documented() {
     let world = World::new();

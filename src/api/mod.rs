@@ -13,6 +13,8 @@ mod identities;
 mod issue;
 mod keys;
 mod link;
+mod openapi;
+mod openapi_schemas;
 mod page;
 mod params;
 mod phones;
@@ -42,9 +44,10 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use self::keys::Keys;
+pub use self::openapi::render as openapi_document;
 use self::params::Params;
 use self::problem::{Problem, json_response};
-use self::routes::{ROUTES, Route};
+use self::routes::{ALONE, ROUTES, Route};
 pub use self::serve::{Limits, serve, serve_with};
 use self::systems::Systems;
 use crate::config::{Config, Scope};
@@ -203,6 +206,9 @@ impl Reply {
     }
 
     fn into_json(self, key: Option<&'static str>) -> Value {
+        if key == Some(ALONE) {
+            return self.value;
+        }
         let mut body = Map::new();
         if let Some(key) = key {
             body.insert(key.to_owned(), self.value);

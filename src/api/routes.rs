@@ -11,7 +11,7 @@ use super::params::{
 use super::problem::Problem;
 use super::{
     Api, Call, Reply, acs_systems, automations, credentials, events, identities, issue, link,
-    phones, status, users, users_change, webhooks,
+    openapi, phones, status, users, users_change, webhooks,
 };
 use crate::config::Scope;
 
@@ -24,10 +24,13 @@ pub(super) struct Route {
     pub(super) scope: Option<Scope>,
     /// What is not named here is dropped.
     pub(super) params: &'static [Param],
-    /// Under which the answer stands; `None`: it is `{"ok": true}`.
+    /// Under which the answer stands; `None`: it is `{"ok": true}`; [`ALONE`]: it stands alone.
     pub(super) key: Option<&'static str>,
     pub(super) run: Run,
 }
+
+/// The key of an answer that is no envelope.
+pub(super) const ALONE: &str = "";
 
 /// A handler.
 pub(super) type Run = for<'a> fn(&'a Api, &'a Call) -> Answer<'a>;
@@ -255,6 +258,7 @@ routes! {
     Read Read ["/workspaces/get"] () => "workspace": {at_once status::workspace};
     Probe Open ["/healthz"] () => "health": {at_once status::healthz};
     Probe Open ["/readyz"] () => "readiness": {status::readyz};
+    Probe Open ["/openapi.json"] () => "": {at_once openapi::document};
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod events;
 mod flows;
 mod pages;
 mod people;
+mod schema;
 mod serving;
 mod shapes;
 mod support;

@@ -189,14 +189,17 @@ hash = "{}"
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let (verb, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Answer {
+        let answer = Answer {
             status: head.status,
             headers: head.headers,
             text: String::from_utf8(body.to_vec()).unwrap(),
-        }
+        };
+        super::schema::check(verb.as_str(), &path, &answer);
+        answer
     }
 
     /// A request with the write key; `body` may be empty.

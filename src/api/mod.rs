@@ -1,7 +1,7 @@
 //! The HTTP API: Seam's routes and ours, answered from durable state and never waiting for HID.
 //!
-//! Imports config, core, engine, store, webhook, clock and telemetry. One list ([`routes`]) decides routes,
-//! verbs, parameters, scopes and response keys; a request passes [`Keys`], [`params`] and one handler.
+//! Imports config, core, engine, store, webhook, clock and telemetry. One list (`routes`) decides routes,
+//! verbs, parameters, scopes and response keys; a request passes `Keys`, `params` and one handler.
 //! Promises: what was acknowledged is on disk; every answer is JSON and bears `seam-request-id`;
 //! no log line holds a body, a query or a key (contract.md G5, G7).
 

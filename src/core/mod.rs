@@ -2,7 +2,7 @@
 //!
 //! The aggregate is one [`Identity`] with its ACS users, parents, children and, for each credential
 //! manager, an [`Enrollment`]: automation, CM user, invitations, phones and keys. Whatever reaches us
-//! is an [`Observation`] of one identity; [`step`] turns it into the next identity and into *all* that
+//! is an [`Observation`] of one identity; [`step()`] turns it into the next identity and into *all* that
 //! is now owed to the outside, at most one [`Effect`] a [`Lane`]. No clock, no randomness, no I/O.
 //!
 //! Reading order: [`ids`], [`identity`], [`observation`], [`effect`], [`policy`], [`step`](mod@step),

@@ -8,6 +8,7 @@ mod events;
 mod flows;
 mod pages;
 mod people;
+mod replays;
 mod schema;
 mod serving;
 mod shapes;

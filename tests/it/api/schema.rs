@@ -143,8 +143,10 @@ async fn the_document_is_served_to_everybody() {
     assert_eq!(answer.json(), *DOCUMENT);
 }
 
+// One row a line.
+#[rustfmt::skip]
 /// The calls below, as they are made: path and body, what takes things away last.
-fn calls(world: &Ids) -> Vec<(&'static str, Value)> {
+fn calls(ids: &Ids) -> Vec<(&'static str, Value)> {
     let Ids {
         ada,
         user,
@@ -152,7 +154,7 @@ fn calls(world: &Ids) -> Vec<(&'static str, Value)> {
         phone,
         automation,
         spare_user,
-    } = world;
+    } = ids;
     let launch = json!({"user_identity_id": ada, "credential_manager_acs_system_id": HQ});
     let automation = json!({"enrollment_automation_id": automation});
     let credential = json!({"acs_credential_id": parent});
@@ -179,38 +181,17 @@ fn calls(world: &Ids) -> Vec<(&'static str, Value)> {
         ("/user_identities/remove_acs_user", spare),
         ("/user_identities/list_acs_users", identity.clone()),
         ("/user_identities/list_acs_systems", identity.clone()),
-        (
-            "/user_identities/list_accessible_entrances",
-            identity.clone(),
-        ),
+        ("/user_identities/list_accessible_entrances", identity.clone()),
         ("/user_identities/list_accessible_devices", identity.clone()),
-        (
-            "/user_identities/enrollment_automations/launch",
-            launch.clone(),
-        ),
-        (
-            "/user_identities/enrollment_automations/get",
-            automation.clone(),
-        ),
-        (
-            "/user_identities/enrollment_automations/list",
-            identity.clone(),
-        ),
+        ("/user_identities/enrollment_automations/launch", launch.clone()),
+        ("/user_identities/enrollment_automations/get", automation.clone()),
+        ("/user_identities/enrollment_automations/list", identity.clone()),
         ("/enrollment_automations/launch", launch.clone()),
         ("/enrollment_automations/get", automation.clone()),
         ("/enrollment_automations/list", identity.clone()),
-        (
-            "/enrollment_automations/invitations/get_or_create",
-            automation.clone(),
-        ),
-        (
-            "/enrollment_automations/invitations/resend",
-            automation.clone(),
-        ),
-        (
-            "/acs/credential_provisioning_automations/launch",
-            launch.clone(),
-        ),
+        ("/enrollment_automations/invitations/get_or_create", automation.clone()),
+        ("/enrollment_automations/invitations/resend", automation.clone()),
+        ("/acs/credential_provisioning_automations/launch", launch.clone()),
         ("/acs/credential_pools/list", manager),
         ("/acs/users/create", new_user),
         ("/acs/users/get", acs_user.clone()),
@@ -221,20 +202,14 @@ fn calls(world: &Ids) -> Vec<(&'static str, Value)> {
         ("/acs/users/list_accessible_entrances", acs_user.clone()),
         ("/acs/systems/get", system.clone()),
         ("/acs/systems/list", json!({})),
-        (
-            "/acs/systems/list_compatible_credential_manager_acs_systems",
-            system,
-        ),
+        ("/acs/systems/list_compatible_credential_manager_acs_systems", system),
         ("/acs/credentials/create", seed_credential(user)),
         ("/acs/credentials/get", credential.clone()),
         ("/acs/credentials/list", json!({})),
         ("/acs/credentials/update", ended),
         ("/acs/credentials/unassign", owned.clone()),
         ("/acs/credentials/assign", owned),
-        (
-            "/acs/credentials/list_accessible_entrances",
-            credential.clone(),
-        ),
+        ("/acs/credentials/list_accessible_entrances", credential.clone()),
         ("/phones/list", identity.clone()),
         ("/phones/get", device.clone()),
         ("/events/list", issued.clone()),

@@ -37,6 +37,8 @@ mod origo_stub;
 #[cfg(test)]
 mod origo_token;
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod process_support;

@@ -44,8 +44,14 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(ADAPTER)
-            .args(arguments)
+        Self::start_below(&[], arguments)
+    }
+
+    /// The same below another program, which is named with its own arguments and becomes this one.
+    pub(crate) fn start_below(program: &[&str], arguments: &[&str]) -> Self {
+        let line: Vec<&str> = [program, &[ADAPTER], arguments].concat();
+        let mut child = Command::new(line[0])
+            .args(&line[1..])
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -310,8 +316,13 @@ impl Site {
     }
 
     pub(crate) fn start_daemon(&mut self) {
+        self.start_daemon_below(&[]);
+    }
+
+    pub(crate) fn start_daemon_below(&mut self, program: &[&str]) {
         let arguments = self.arguments();
-        let mut daemon = Process::start(&arguments.each_ref().map(String::as_str));
+        let arguments = arguments.each_ref().map(String::as_str);
+        let mut daemon = Process::start_below(program, &arguments);
         let address = daemon.tells("daemon.ready")["address"].clone();
         address.as_str().unwrap().clone_into(&mut self.api);
         self.daemon = Some(daemon);
@@ -364,6 +375,10 @@ impl Site {
     /// A call of the API with the key.
     pub(crate) fn ask(&self, path: &str, body: &Value) -> Answer {
         self.send("POST", path, &self.head(), body.to_string().as_bytes())
+    }
+
+    pub(crate) fn api(&self) -> &str {
+        &self.api
     }
 
     /// A call of the API that succeeds.

@@ -11,16 +11,10 @@ mod world;
 
 use story::{Bug, Rules, run};
 
+use crate::support::machine::asked;
+
 /// In CI; more by environment.
 const SEEDS: u64 = 1000;
-
-fn asked(name: &str) -> Option<u64> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the count is a matter of the test run, not of the product"
-    )]
-    std::env::var(name).ok().map(|n| n.parse().unwrap())
-}
 
 /// Runs `seeds` stories on all cores; returns the failing ones, in order.
 fn violations(seeds: u64, rules: &Rules) -> Vec<(u64, String)> {

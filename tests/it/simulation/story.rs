@@ -15,7 +15,8 @@ use origo_adapter::worker::{self, Next};
 use origo_adapter::{core, engine};
 use uuid::Uuid;
 
-use super::world::{Daemon, Dice, MANAGER, World, policy};
+use super::world::{Daemon, MANAGER, World, policy};
+use crate::support::dice::Dice;
 
 const DOORS: AcsSystemId = AcsSystemId(Uuid::from_u128(0xd0));
 const PEOPLE: u64 = 3;

@@ -23,6 +23,8 @@ mod discreet;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod kills;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod origo_client;

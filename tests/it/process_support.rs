@@ -95,6 +95,10 @@ impl Process {
         })
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();
@@ -377,8 +381,23 @@ impl Site {
         self.send("POST", path, &self.head(), body.to_string().as_bytes())
     }
 
+    /// The same; `None` where nobody answers, or not to the end.
+    pub(crate) fn try_ask(&self, path: &str, body: &Value) -> Option<Answer> {
+        let body = body.to_string();
+        let answer = send(&self.api, "POST", path, &self.head(), body.as_bytes())?;
+        (!answer.body.is_null()).then_some(answer)
+    }
+
     pub(crate) fn api(&self) -> &str {
         &self.api
+    }
+
+    /// Changes a line of the configuration of the daemon's next start.
+    pub(crate) fn configure(&self, old: &str, new: &str) {
+        let file = self.file("config.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        assert_eq!(text.matches(old).count(), 1, "{old} in config.toml");
+        fs::write(&file, text.replace(old, new)).unwrap();
     }
 
     /// A call of the API that succeeds.

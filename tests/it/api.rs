@@ -10,5 +10,6 @@ mod pages;
 mod people;
 mod schema;
 mod serving;
+mod sessions;
 mod shapes;
 mod support;

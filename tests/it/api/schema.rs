@@ -232,6 +232,7 @@ async fn every_route_answers_as_documented() {
         world.ok(path, body).await;
         asked.insert(path);
     }
+    let grace = world.person("grace_hopper").await;
     let hook = json!({"url": "https://hooks.example.com/seam"});
     let hook = world.ok("/webhooks/create", hook).await;
     let hook = json!({"webhook_id": hook["webhook_id"], "event_types": ["acs_user.deleted"]});
@@ -243,6 +244,21 @@ async fn every_route_answers_as_documented() {
         "/webhooks/delete",
     ] {
         world.ok(path, hook.clone()).await;
+        asked.insert(path);
+    }
+    let session = world.ok("/client_sessions/create", json!({})).await;
+    asked.insert("/client_sessions/create");
+    let session =
+        json!({"client_session_id": session["client_session_id"], "user_identity_id": grace});
+    for path in [
+        "/client_sessions/get_or_create",
+        "/client_sessions/get",
+        "/client_sessions/list",
+        "/client_sessions/grant_access",
+        "/client_sessions/revoke",
+        "/client_sessions/delete",
+    ] {
+        world.ok(path, session.clone()).await;
         asked.insert(path);
     }
     for path in ["/healthz", "/readyz", "/openapi.json"] {

@@ -1,6 +1,7 @@
-//! The HTTP API: Seam's routes and ours, answered from durable state and never waiting for HID.
+//! The HTTP API: Seam's routes and ours, answered from durable state and never waiting for HID; sandbox phones
+//! alone wait, for its simulator.
 //!
-//! Imports config, core, engine, store, webhook, clock and telemetry. One list (`routes`) decides
+//! Imports config, core, engine, sandbox, store, webhook, clock and telemetry. One list (`routes`) decides
 //! routes, verbs, parameters, scopes, whether client sessions may use them, and response keys; a request
 //! passes `keys`, `params` and one handler, whose `sight` ends where its caller's does.
 //! Promises: what was acknowledged is on disk; every answer is JSON and bears `seam-request-id`;
@@ -22,6 +23,7 @@ mod params;
 mod phones;
 mod problem;
 mod routes;
+mod sandbox_phones;
 mod serve;
 mod show;
 mod show_credential;

@@ -234,6 +234,9 @@ fn kind(kind: ParamKind) -> Value {
         ParamKind::Flag => json!({ "type": "boolean" }),
         ParamKind::Count(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
         ParamKind::Instant => json!({ "type": "string", "format": "date-time" }),
+        ParamKind::Fields(fields) => {
+            json!({ "type": "object", "properties": properties(fields) })
+        }
         ParamKind::OneOf(words) => json!({ "type": "string", "enum": words }),
         ParamKind::NotYet => json!({ "type": "null", "description": NOT_YET }),
     }

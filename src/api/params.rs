@@ -52,6 +52,8 @@ pub(super) enum ParamKind {
     Instant,
     /// One of these.
     OneOf(&'static [&'static str]),
+    /// An object with these fields, all of them texts.
+    Fields(&'static [Param]),
     /// Seam has it, we don't yet: refused where it says anything, rather than ignored.
     NotYet,
 }
@@ -119,6 +121,11 @@ pub(super) const fn one_of(name: &'static str, words: &'static [&'static str]) -
     param(name, ParamKind::OneOf(words))
 }
 
+/// An object of texts.
+pub(super) const fn fields(name: &'static str, fields: &'static [Param]) -> Param {
+    param(name, ParamKind::Fields(fields))
+}
+
 /// Known to Seam, not yet to us.
 pub(super) const fn not_yet(name: &'static str) -> Param {
     param(name, ParamKind::NotYet)
@@ -143,6 +150,7 @@ enum Arg {
     Ids(Vec<Uuid>),
     Texts(Vec<String>),
     Instant(Timestamp),
+    Fields(BTreeMap<&'static str, String>),
 }
 
 /// What a request says, by the names that its route declares.
@@ -192,7 +200,8 @@ impl Params {
             | Arg::Text(_)
             | Arg::Ids(_)
             | Arg::Texts(_)
-            | Arg::Instant(_) => None,
+            | Arg::Instant(_)
+            | Arg::Fields(_) => None,
         }
     }
 
@@ -212,7 +221,8 @@ impl Params {
             | Arg::Text(_)
             | Arg::Id(_)
             | Arg::Texts(_)
-            | Arg::Instant(_) => None,
+            | Arg::Instant(_)
+            | Arg::Fields(_) => None,
         }
     }
 
@@ -226,7 +236,8 @@ impl Params {
             | Arg::Text(_)
             | Arg::Id(_)
             | Arg::Ids(_)
-            | Arg::Instant(_) => None,
+            | Arg::Instant(_)
+            | Arg::Fields(_) => None,
         }
     }
 
@@ -240,7 +251,8 @@ impl Params {
             | Arg::Id(_)
             | Arg::Ids(_)
             | Arg::Texts(_)
-            | Arg::Instant(_) => None,
+            | Arg::Instant(_)
+            | Arg::Fields(_) => None,
         }
     }
 
@@ -254,7 +266,8 @@ impl Params {
             | Arg::Id(_)
             | Arg::Ids(_)
             | Arg::Texts(_)
-            | Arg::Instant(_) => None,
+            | Arg::Instant(_)
+            | Arg::Fields(_) => None,
         }
     }
 
@@ -268,7 +281,8 @@ impl Params {
             | Arg::Id(_)
             | Arg::Ids(_)
             | Arg::Texts(_)
-            | Arg::Instant(_) => None,
+            | Arg::Instant(_)
+            | Arg::Fields(_) => None,
         }
     }
 
@@ -282,7 +296,23 @@ impl Params {
             | Arg::Text(_)
             | Arg::Id(_)
             | Arg::Ids(_)
-            | Arg::Texts(_) => None,
+            | Arg::Texts(_)
+            | Arg::Fields(_) => None,
+        }
+    }
+
+    /// The text of a field of an object, if given.
+    pub(super) fn field(&self, name: &str, field: &str) -> Option<&str> {
+        match self.args.get(name)? {
+            Arg::Fields(fields) => fields.get(field).map(String::as_str),
+            Arg::Null
+            | Arg::Flag(_)
+            | Arg::Number(_)
+            | Arg::Text(_)
+            | Arg::Id(_)
+            | Arg::Ids(_)
+            | Arg::Texts(_)
+            | Arg::Instant(_) => None,
         }
     }
 
@@ -311,6 +341,8 @@ impl Params {
                 Arg::Texts(texts) if texts.is_empty() => pairs.push((*name, String::new())),
                 Arg::Texts(texts) => pairs.extend(texts.iter().map(|text| (*name, text.clone()))),
                 Arg::Instant(at) => pairs.push((*name, clock::rfc3339(at.0))),
+                // No route with pages takes any.
+                Arg::Fields(_) => {}
             }
         }
         pairs
@@ -379,6 +411,9 @@ impl Query {
             };
             return Ok(Some(read_list(param.kind, parts.into_iter())));
         }
+        if let ParamKind::Fields(fields) = param.kind {
+            return Ok(self.read_fields(param.name, fields));
+        }
         match values.map(Vec::as_slice) {
             None => Ok(None),
             Some([value]) if value.is_empty() => Ok(Some(Ok(Arg::Null))),
@@ -388,6 +423,16 @@ impl Query {
                 format!("\"{}\" is given more than once", param.name),
             )),
         }
+    }
+
+    /// `a.b=c` is a field.
+    fn read_fields(&self, name: &str, fields: &[Param]) -> Option<Result<Arg, Issue>> {
+        let given = fields.iter().filter_map(|field| {
+            let values = self.values.get(&format!("{name}.{}", field.name))?;
+            Some((field, values.last()?.as_str()))
+        });
+        let given: Vec<_> = given.filter(|(_, text)| !text.is_empty()).collect();
+        (!given.is_empty()).then(|| read_fields(given.into_iter()))
     }
 
     fn read_one(&self, kind: ParamKind, value: &str) -> Result<Arg, Issue> {
@@ -424,6 +469,18 @@ fn from_json(kind: ParamKind, value: &Value) -> Result<Arg, Issue> {
         }
         (ParamKind::Ids | ParamKind::Texts, other) => Err(expected("array", other)),
         (ParamKind::NotYet, _) => from_text(kind, ""),
+        (ParamKind::Fields(fields), Value::Object(given)) => {
+            let known = fields.iter().filter_map(|field| {
+                let value = given.get(field.name).filter(|value| !value.is_null())?;
+                Some((field, value))
+            });
+            let texts = known.map(|(field, value)| match value.as_str() {
+                Some(text) => Ok((field, text)),
+                None => Err(format!("{}: {}", field.name, expected("string", value)).into()),
+            });
+            read_fields(texts.collect::<Result<Vec<_>, Issue>>()?.into_iter())
+        }
+        (ParamKind::Fields(_), other) => Err(expected("object", other)),
         (_, Value::String(text)) => from_text(kind, text),
         (ParamKind::Count(_), other) => Err(expected("number", other)),
         (
@@ -482,6 +539,7 @@ fn from_text(kind: ParamKind, text: &str) -> Result<Arg, Issue> {
         ParamKind::OneOf(words) => {
             Err(format!("Invalid value, expected one of {}", words.join(", ")).into())
         }
+        ParamKind::Fields(_) => Err("Expected an object".into()),
         ParamKind::NotYet => Err("Not supported yet".into()),
     }
 }
@@ -492,6 +550,15 @@ fn read_id(text: &str) -> Result<Uuid, Issue> {
         Ok(id) if text.len() == 36 => Ok(id),
         Ok(_) | Err(_) => Err("Invalid uuid".into()),
     }
+}
+
+fn read_fields<'a>(given: impl Iterator<Item = (&'a Param, &'a str)>) -> Result<Arg, Issue> {
+    let mut read = BTreeMap::new();
+    for (field, text) in given {
+        from_text(field.kind, text).map_err(|issue| format!("{}: {issue}", field.name))?;
+        read.insert(field.name, text.to_owned());
+    }
+    Ok(Arg::Fields(read))
 }
 
 fn read_list<'a>(kind: ParamKind, texts: impl Iterator<Item = &'a str>) -> Result<Arg, Issue> {

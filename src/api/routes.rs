@@ -6,12 +6,13 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::params::{
-    Param, code, count, email, flag, id, ids, instant, not_yet, one_of, phone_number, text, texts,
+    Param, code, count, email, fields, flag, id, ids, instant, not_yet, one_of, phone_number, text,
+    texts,
 };
 use super::problem::Problem;
 use super::{
     Api, Call, Reply, acs_systems, automations, client_sessions, credentials, events, identities,
-    issue, link, openapi, phones, status, users, users_change, webhooks,
+    issue, link, openapi, phones, sandbox_phones, status, users, users_change, webhooks,
 };
 use crate::config::Scope;
 
@@ -238,6 +239,9 @@ routes! {
     Read Read ["/phones/get"]
         (id("device_id").required())
         => "phone": {phones::get};
+    Create Write ["/phones/simulate/create_sandbox_phone"]
+        (id("user_identity_id").required(), text("custom_sdk_installation_id"), fields("phone_metadata", sandbox_phones::METADATA))
+        => "phone": {sandbox_phones::create};
 
     Read Read or Session ["/events/get"]
         (id("event_id"), text("event_type"), id("device_id"))

@@ -108,36 +108,35 @@ pub(super) async fn delete(api: &Api, call: &Call) -> Result<Reply, Problem> {
 
 /// Moves a parent's end, or takes it away. Nothing else of a mobile key can be changed.
 pub(super) async fn update(api: &Api, call: &Call) -> Result<Reply, Problem> {
-    const ENDS_AT: &str = "ends_at";
     let params = &call.params;
     let id = params.need_id("acs_credential_id")?;
     if params.has("code") {
         return Err(Problem::param("code", "Mobile keys have no code"));
     }
     let owner = owner(api, id).await?.ok_or_else(missing)?;
-    let ends_at = params.instant(ENDS_AT);
-    if ends_at.is_some_and(|at| at <= call.now) {
-        return Err(Problem::param(ENDS_AT, "Must be in the future"));
+    if params.instant("ends_at").is_some_and(|at| at <= call.now) {
+        return Err(Problem::param("ends_at", "Must be in the future"));
     }
-    let asked = ends_at.is_some() || params.is_null(ENDS_AT);
     let decide = |identity: Option<&Identity>| {
         let (identity, parent) = parent(identity, id)?;
-        if !asked || parent.ends_at == ends_at {
-            return Ok(Vec::new());
-        }
-        if parent
-            .starts_at
-            .zip(ends_at)
-            .is_some_and(|(from, to)| to <= from)
-        {
-            return Err(Problem::param(ENDS_AT, "Must be after starts_at"));
-        }
         let wanted = Parent {
-            ends_at,
+            starts_at: params.instant_or("starts_at", parent.starts_at),
+            ends_at: params.instant_or("ends_at", parent.ends_at),
             ..parent.clone()
         };
+        if wanted == *parent {
+            return Ok(Vec::new());
+        }
+        let dates = wanted.starts_at.zip(wanted.ends_at);
+        if dates.is_some_and(|(from, to)| to <= from) {
+            return Err(Problem::param("ends_at", "Must be after starts_at"));
+        }
         issue::refuse_conflict(identity, Some(ParentId(id)), &wanted, call.now)?;
-        Ok(vec![Wish::EndAt(ParentId(id), ends_at)])
+        Ok(vec![Wish::SetDates {
+            id: ParentId(id),
+            starts_at: wanted.starts_at,
+            ends_at: wanted.ends_at,
+        }])
     };
     let identity = api.wish(owner, call, decide).await?;
     reply(call, identity.as_ref(), id)

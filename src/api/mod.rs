@@ -61,6 +61,8 @@ use crate::emit;
 use crate::engine::Engine;
 use crate::telemetry::{API_FAILED, API_REQUEST};
 
+/// A request that comes again within this time makes nothing twice: SDKs repeat what had no answer.
+const REPEATS_WITHIN: Duration = Duration::from_hours(24);
 /// The largest body that is read (contract.md section 6).
 const LARGEST_BODY: usize = 1024 * 1024;
 /// How long a body may take (contract.md section 6).

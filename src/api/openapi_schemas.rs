@@ -137,6 +137,37 @@ const PARTS: &[Resource] = &[
     ),
 ];
 
+/// An enrollment automation, also under its old name.
+const AUTOMATION: &[Field] = &[
+    need("enrollment_automation_id", Id),
+    need("acs_credential_provisioning_automation_id", Id),
+    need("user_identity_id", Id),
+    need("credential_manager_acs_system_id", Id),
+    need("workspace_id", Id),
+    need("is_running", Flag),
+    need("created_at", Instant),
+    need(
+        "adapter",
+        Object(&[
+            need("state", TEXT_OR_NULL),
+            need("reason", TEXT_OR_NULL),
+            need("next_try_at", INSTANT_OR_NULL),
+            need("eta", INSTANT_OR_NULL),
+            need(
+                "phones",
+                List(&Object(&[
+                    need("device_id", Id),
+                    need("state", Text),
+                    need(
+                        "keys",
+                        List(&Object(&[need("part_number", Text), need("state", Text)])),
+                    ),
+                ])),
+            ),
+        ]),
+    ),
+];
+
 /// What stands under a response key.
 const RESOURCES: &[Resource] = &[
     resource(
@@ -161,46 +192,9 @@ const RESOURCES: &[Resource] = &[
     resource(
         "enrollment_automation",
         "enrollment_automations",
-        &[
-            need("enrollment_automation_id", Id),
-            need("acs_credential_provisioning_automation_id", Id),
-            need("user_identity_id", Id),
-            need("credential_manager_acs_system_id", Id),
-            need("workspace_id", Id),
-            need("is_running", Flag),
-            need("created_at", Instant),
-            need(
-                "adapter",
-                Object(&[
-                    need("state", TEXT_OR_NULL),
-                    need("reason", TEXT_OR_NULL),
-                    need("next_try_at", INSTANT_OR_NULL),
-                    need("eta", INSTANT_OR_NULL),
-                    need(
-                        "phones",
-                        List(&Object(&[
-                            need("device_id", Id),
-                            need("state", Text),
-                            need(
-                                "keys",
-                                List(&Object(&[need("part_number", Text), need("state", Text)])),
-                            ),
-                        ])),
-                    ),
-                ]),
-            ),
-        ],
+        AUTOMATION,
     ),
-    single(
-        "acs_credential_provisioning_automation",
-        &[
-            need("acs_credential_provisioning_automation_id", Id),
-            need("credential_manager_acs_system_id", Id),
-            need("user_identity_id", Id),
-            need("workspace_id", Id),
-            need("created_at", Instant),
-        ],
-    ),
+    single("acs_credential_provisioning_automation", AUTOMATION),
     resource(
         "acs_credential_pool",
         "acs_credential_pools",

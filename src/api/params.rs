@@ -316,6 +316,15 @@ impl Params {
         }
     }
 
+    /// The instant as given, null included; `present` where nothing was said of it.
+    pub(super) fn instant_or(&self, name: &str, present: Option<Timestamp>) -> Option<Timestamp> {
+        if self.args.contains_key(name) {
+            self.instant(name)
+        } else {
+            present
+        }
+    }
+
     /// It was given as null, which is not the same as not at all.
     pub(super) fn is_null(&self, name: &str) -> bool {
         self.args.get(name) == Some(&Arg::Null)

@@ -212,7 +212,7 @@ routes! {
         : {credentials::delete};
 
     Update Write ["/acs/credentials/update"]
-        (id("acs_credential_id").required(), instant("ends_at"), code("code"))
+        (id("acs_credential_id").required(), instant("starts_at"), instant("ends_at"), code("code"))
         => "acs_credential": {credentials::update};
     Update Write ["/acs/credentials/assign"]
         (id("acs_credential_id").required(), id("acs_user_id"), id("user_identity_id"))

@@ -98,8 +98,15 @@ pub enum Wish {
         /// Keys are revoked then.
         ends_at: Option<Timestamp>,
     },
-    /// A parent's keys are to be revoked then; `None`: never.
-    EndAt(ParentId, Option<Timestamp>),
+    /// A parent's keys are held between other dates; outside of them none is.
+    SetDates {
+        /// Which.
+        id: ParentId,
+        /// Keys are issued from then; `None`: at once.
+        starts_at: Option<Timestamp>,
+        /// Keys are revoked then; `None`: never.
+        ends_at: Option<Timestamp>,
+    },
     /// A parent is this ACS user's from now on; `None`: nobody's, and no phone is to hold it.
     Assign(ParentId, Option<AcsUserId>),
     /// No phone is to hold this parent's keys.
@@ -157,7 +164,7 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
         | Wish::ReleaseAcsUser(_)
         | Wish::ReleaseParent(_)
         | Wish::TakeIn { .. }
-        | Wish::EndAt(..)
+        | Wish::SetDates { .. }
         | Wish::Assign(..) => people::take(identity, wish, now),
         Wish::DeactivatePhone(id) => phone::deactivate(identity, *id, now),
         Wish::Launch {

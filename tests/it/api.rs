@@ -8,6 +8,8 @@ mod events;
 mod flows;
 mod pages;
 mod people;
+mod replays;
+mod sandbox;
 mod schema;
 mod serving;
 mod sessions;

@@ -42,8 +42,9 @@ fn wishes() -> impl Strategy<Value = Wish> {
             .prop_map(|(name, email)| ada_as(name, email)),
         2 => any::<bool>().prop_map(wish_suspend),
         2 => (0..4_usize).prop_map(|n| Wish::DeactivatePhone(phone_id(["1003", "1004", "1005", "901"][n]))),
-        2 => (1..4_u8, prop::option::of(0..4000_u64)).prop_map(|(n, after)| {
-            Wish::EndAt(parent_id(n), after.map(|after| START.plus(secs(after))))
+        2 => (1..4_u8, [prop::option::of(0..4000_u64), prop::option::of(0..4000_u64)]).prop_map(|(n, dates)| {
+            let [starts_at, ends_at] = dates.map(|after| after.map(|after| START.plus(secs(after))));
+            Wish::SetDates { id: parent_id(n), starts_at, ends_at }
         }),
         1 => (1..4_u8, any::<bool>()).prop_map(|(n, to)| Wish::Assign(parent_id(n), to.then(acs_user))),
         1 => Just(Wish::DeleteAcsUser(acs_user())),

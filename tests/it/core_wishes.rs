@@ -3,7 +3,7 @@
 
 use origo_adapter::core::effect::{Effect, Lane};
 use origo_adapter::core::identity::{AcsUser, Parent};
-use origo_adapter::core::ids::{AcsUserId, ParentId};
+use origo_adapter::core::ids::{AcsUserId, ParentId, Timestamp};
 use origo_adapter::core::observation::{
     Answer, ContainerStatus, CredentialStatus as Cs, Fault, Happening, InvitationStatus as Is,
     Rejection,
@@ -114,10 +114,15 @@ fn a_lost_update_is_repeated_after_the_bound() {
 }
 
 #[test]
-fn an_update_of_a_vanished_user_shows_it_gone() {
+fn an_update_of_a_vanished_user_is_followed_by_the_read_that_settles_it() {
     let mut scene = Scene::issued();
     scene.wish(ada_as("Ada Lovelace", "ada@example.com"));
     scene.fails(&user_lane(), Fault::Gone);
+    assert_eq!(scene.user_state(), "present");
+    assert_eq!(scene.owes(&user_lane()), "-");
+    assert_eq!(scene.owes(&Lane::Read(manager())), "confirm read_user +30");
+    scene.pass(30);
+    scene.fails(&Lane::Read(manager()), Fault::Gone);
     assert_eq!(scene.user_state(), "gone");
 }
 
@@ -357,19 +362,45 @@ fn an_event_of_a_deactivated_phone_has_it_read() {
 
 // ---- Other dates ----
 
+fn between(starts_at: Option<Timestamp>, ends_at: Option<Timestamp>) -> Wish {
+    let id = parent_id(1);
+    Wish::SetDates {
+        id,
+        starts_at,
+        ends_at,
+    }
+}
+
+#[test]
+fn a_start_that_is_put_off_takes_the_key_back_until_then() {
+    let mut scene = Scene::issued();
+    let start = scene.now.plus(secs(1000));
+    scene.wish(between(Some(start), None));
+    assert_eq!(scene.owes_key(), "withdrawal revoke +0");
+    scene.does(&key_lane("900", 1), Answer::Revoked);
+    scene.pass(60);
+    scene.reads_phone(vec![]);
+    assert_eq!(scene.owes_key(), "-");
+    scene.now = start;
+    scene.wake();
+    assert_eq!(scene.owes_key(), "issue issue +0");
+    scene.wish(between(Some(start), Some(start)));
+    assert_eq!(scene.owes_key(), "-", "never in its dates");
+}
+
 #[test]
 fn an_end_can_be_moved_both_ways() {
     let mut scene = Scene::issued();
     let end = scene.now.plus(secs(100));
-    scene.wish(Wish::EndAt(parent_id(1), Some(end)));
+    scene.wish(between(None, Some(end)));
     assert_eq!(scene.owes(&Lane::Timer), "timer wake +100");
-    scene.wish(Wish::EndAt(parent_id(1), None));
+    scene.wish(between(None, None));
     assert_eq!(scene.owes(&Lane::Timer), "-");
-    scene.wish(Wish::EndAt(parent_id(1), Some(end)));
+    scene.wish(between(None, Some(end)));
     scene.now = end;
     scene.wake();
     assert_eq!(scene.owes_key(), "withdrawal revoke +0");
-    scene.wish(Wish::EndAt(parent_id(1), Some(end.plus(secs(100)))));
+    scene.wish(between(None, Some(end.plus(secs(100)))));
     assert_eq!(
         scene.key_state("900", 1),
         "issued",

@@ -283,8 +283,8 @@ fn bad_configurations_are_78_and_name_the_key() {
         ("[issuance]", "[issuance]\nhurry = true", "issuance.hurry"),
         (
             "[issuance]",
-            "[webhooks]\nallow_private = false\n[issuance]",
-            "webhooks",
+            "[callbacks]\nlisten = \"127.0.0.1:0\"\n[issuance]",
+            "callbacks",
         ),
         ("\"400ms\"", "\"soon\"", "issuance.settle_delay"),
         (

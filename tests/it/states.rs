@@ -226,8 +226,29 @@ fn launches() -> Vec<Scene> {
     let mut gone = Scene::invited();
     gone.event(Happening::UserOther);
     gone.fails(&Lane::Read(manager()), Fault::Gone);
+    gone.pass(60);
+    gone.fails(&Lane::Read(manager()), Fault::Gone);
     gone.wish(Wish::DeleteIdentity);
-    vec![again, keyed, uninvited, asked, unsure, gone]
+
+    let mut relaunched = Scene::invited();
+    relaunched.wish(Wish::DeleteAutomation(automation_id(1)));
+    relaunched.wish(wish_launch(2));
+
+    let mut cancelled = Scene::invited();
+    cancelled.invitation_event("800", InvitationStatus::CancelInitiated);
+    for _ in 0..2 {
+        cancelled.event(Happening::UserOther);
+        cancelled.fails(&Lane::Read(manager()), Fault::Gone);
+        cancelled.pass(60);
+    }
+    cancelled.wish(Wish::DeleteIdentity);
+
+    let mut midway = Scene::with_parent();
+    midway.invitation_event("800", InvitationStatus::Acknowledged);
+    midway.wish(Wish::DeleteAutomation(automation_id(1)));
+    vec![
+        again, keyed, uninvited, asked, unsure, gone, relaunched, cancelled, midway,
+    ]
 }
 
 /// Children that meet a key halfway, and such as lose their parent.
@@ -246,7 +267,11 @@ fn shares() -> Vec<Scene> {
     let mut suspended = Scene::with_parent();
     suspended.wish(wish_suspend(true));
     suspended.wish(Wish::ReleaseAcsUser(acs_user()));
-    vec![doubted, second, left, suspended]
+    let mut leaving = Scene::issued();
+    leaving.wish(wish_suspend(true));
+    leaving.does(&lane, Answer::Revoked);
+    leaving.wish(wish_parent(2, 1));
+    vec![doubted, second, left, suspended, leaving]
 }
 
 fn reads_as(scene: &mut Scene, status: ContainerStatus, keys: Vec<CredentialSeen>) {

@@ -102,8 +102,10 @@ impl Planner<'_> {
     /// HID's copy of the person's data follows ours; a user that we took over is not ours to change.
     fn update(&mut self, user: &HidUserId) {
         let told = &self.enrollment.user.told;
-        let Some(data) = new_user(self.identity).filter(|_| self.identity.deleting_since.is_none())
-        else {
+        // Nobody is told anything of a user that may be gone.
+        let stays =
+            self.identity.deleting_since.is_none() && self.enrollment.user.missing_since.is_none();
+        let Some(data) = new_user(self.identity).filter(|_| stays) else {
             return;
         };
         let refused = told

@@ -35,12 +35,16 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
             identity.parents.remove(id);
         }
         Wish::TakeIn { users, parents } => take_in(identity, users, parents),
-        Wish::EndAt(id, ends_at) => {
+        Wish::SetDates {
+            id,
+            starts_at,
+            ends_at,
+        } => {
             let Some(parent) = identity.parents.get_mut(id) else {
                 return;
             };
-            if parent.ends_at != *ends_at {
-                parent.ends_at = *ends_at;
+            if (parent.starts_at, parent.ends_at) != (*starts_at, *ends_at) {
+                (parent.starts_at, parent.ends_at) = (*starts_at, *ends_at);
                 let part_number = parent.part_number.clone();
                 try_keys_again(identity, &part_number);
             }

@@ -48,7 +48,7 @@ async fn null_unsets_and_absent_leaves() {
 }
 
 #[tokio::test]
-async fn only_the_end_of_a_credential_moves() {
+async fn only_the_dates_of_a_credential_move() {
     let world = World::new();
     let ada = world.person("ada").await;
     let parent = world.parent(&world.acs_user(&ada).await).await;
@@ -60,7 +60,12 @@ async fn only_the_end_of_a_credential_moves() {
     assert_eq!(shown["ends_at"], "2030-01-01T00:00:00.000Z");
     let shown = world.ok(path, body("ends_at", Value::Null)).await;
     assert_eq!(shown.get("ends_at"), None);
+    let shown = world
+        .ok(path, body("starts_at", json!("2029-01-01T00:00:00Z")))
+        .await;
+    assert_eq!(shown["starts_at"], "2029-01-01T00:00:00.000Z");
     for (name, value) in [
+        ("ends_at", json!("2028-01-01T00:00:00Z")),
         ("code", json!("1234")),
         ("ends_at", json!("2020-01-01T00:00:00Z")),
     ] {

@@ -143,122 +143,157 @@ async fn the_document_is_served_to_everybody() {
     assert_eq!(answer.json(), *DOCUMENT);
 }
 
-/// A call of each route that is answered with 200, so that its answer passes the check above.
-#[expect(clippy::too_many_lines, reason = "one list, a call a route")]
+// One row a line.
+#[rustfmt::skip]
+/// The calls below, as they are made: path and body, what takes things away last.
+fn calls(ids: &Ids) -> Vec<(&'static str, Value)> {
+    let Ids {
+        ada,
+        user,
+        parent,
+        phone,
+        automation,
+        spare_user,
+    } = ids;
+    let launch = json!({"user_identity_id": ada, "credential_manager_acs_system_id": HQ});
+    let automation = json!({"enrollment_automation_id": automation});
+    let credential = json!({"acs_credential_id": parent});
+    let identity = json!({"user_identity_id": ada});
+    let acs_user = json!({"acs_user_id": user});
+    let spare = json!({"user_identity_id": ada, "acs_user_id": spare_user});
+    let owned = json!({"acs_credential_id": parent, "acs_user_id": user});
+    let system = json!({"acs_system_id": DOORS});
+    let manager = json!({"acs_system_id": HQ});
+    let device = json!({"device_id": phone});
+    let installed = json!({"user_identity_id": ada, "custom_sdk_installation_id": "one"});
+    let issued = json!({"event_type": "acs_credential.issued"});
+    let grace = json!({"user_identity_key": "grace"});
+    let new_user =
+        json!({"acs_system_id": DOORS, "full_name": "G.", "email_address": "g@example.com"});
+    let renamed = json!({"user_identity_id": ada, "full_name": "Ada Lovelace"});
+    let renamed_user = json!({"acs_user_id": user, "full_name": "Ada Lovelace"});
+    let ended = json!({"acs_credential_id": parent, "ends_at": "2030-01-01T00:00:00Z"});
+    vec![
+        ("/user_identities/create", grace),
+        ("/user_identities/get", identity.clone()),
+        ("/user_identities/list", json!({"limit": 1})),
+        ("/user_identities/update", renamed),
+        ("/user_identities/add_acs_user", spare.clone()),
+        ("/user_identities/remove_acs_user", spare),
+        ("/user_identities/list_acs_users", identity.clone()),
+        ("/user_identities/list_acs_systems", identity.clone()),
+        ("/user_identities/list_accessible_entrances", identity.clone()),
+        ("/user_identities/list_accessible_devices", identity.clone()),
+        ("/user_identities/enrollment_automations/launch", launch.clone()),
+        ("/user_identities/enrollment_automations/get", automation.clone()),
+        ("/user_identities/enrollment_automations/list", identity.clone()),
+        ("/enrollment_automations/launch", launch.clone()),
+        ("/enrollment_automations/get", automation.clone()),
+        ("/enrollment_automations/list", identity.clone()),
+        ("/enrollment_automations/invitations/get_or_create", automation.clone()),
+        ("/enrollment_automations/invitations/resend", automation.clone()),
+        ("/acs/credential_provisioning_automations/launch", launch.clone()),
+        ("/acs/credential_pools/list", manager),
+        ("/acs/users/create", new_user),
+        ("/acs/users/get", acs_user.clone()),
+        ("/acs/users/list", json!({})),
+        ("/acs/users/update", renamed_user),
+        ("/acs/users/suspend", acs_user.clone()),
+        ("/acs/users/unsuspend", acs_user.clone()),
+        ("/acs/users/list_accessible_entrances", acs_user.clone()),
+        ("/acs/systems/get", system.clone()),
+        ("/acs/systems/list", json!({})),
+        ("/acs/systems/list_compatible_credential_manager_acs_systems", system),
+        ("/acs/credentials/create", seed_credential(user)),
+        ("/acs/credentials/get", credential.clone()),
+        ("/acs/credentials/list", json!({})),
+        ("/acs/credentials/update", ended),
+        ("/acs/credentials/unassign", owned.clone()),
+        ("/acs/credentials/assign", owned),
+        ("/acs/credentials/list_accessible_entrances", credential.clone()),
+        ("/phones/list", identity.clone()),
+        ("/phones/get", device.clone()),
+        ("/phones/simulate/create_sandbox_phone", installed),
+        ("/events/list", issued.clone()),
+        ("/events/get", issued),
+        ("/workspaces/get", json!({})),
+        ("/phones/deactivate", device),
+        ("/acs/credentials/delete", credential),
+        ("/acs/users/delete", acs_user),
+        ("/user_identities/enrollment_automations/delete", automation),
+        ("/user_identities/enrollment_automations/launch", launch),
+    ]
+}
+
+/// What the calls name.
+struct Ids {
+    ada: String,
+    user: String,
+    parent: String,
+    phone: String,
+    automation: String,
+    spare_user: String,
+}
+
+/// Every route is called with an answer of 200, which passes the check above.
 #[tokio::test]
 async fn every_route_answers_as_documented() {
-    let world = World::new();
+    let control = super::sandbox::control(72001).await;
+    let world = World::sandbox(&control.uri());
     let ada = world.person("ada").await;
     let user = world.acs_user(&ada).await;
     let parent = world.parent(&user).await;
     let phone = world.enroll(&ada, "72001", iphone()).await;
     world.issue(&ada, &phone, "900").await;
-    let launched = json!({"user_identity_id": ada, "credential_manager_acs_system_id": HQ});
-    let automation = world.ok("/enrollment_automations/launch", launched.clone());
-    let automation = id_of(&automation.await, "enrollment_automation_id");
-    let of = json!({"enrollment_automation_id": automation});
-    let credential = json!({"acs_credential_id": parent});
-    let identity = json!({"user_identity_id": ada});
-    let system = json!({"acs_system_id": DOORS});
-
-    let mut calls = vec![
-        (
-            "/user_identities/create",
-            json!({"user_identity_key": "grace"}),
-        ),
-        ("/user_identities/get", identity.clone()),
-        ("/user_identities/list", json!({"limit": 1})),
-        (
-            "/user_identities/enrollment_automations/launch",
-            launched.clone(),
-        ),
-        ("/user_identities/enrollment_automations/get", of.clone()),
-        (
-            "/user_identities/enrollment_automations/list",
-            identity.clone(),
-        ),
-        ("/enrollment_automations/launch", launched),
-        ("/enrollment_automations/get", of.clone()),
-        ("/enrollment_automations/list", identity.clone()),
-        (
-            "/enrollment_automations/invitations/get_or_create",
-            of.clone(),
-        ),
-        ("/enrollment_automations/invitations/resend", of.clone()),
-        (
-            "/acs/users/create",
-            json!({"acs_system_id": DOORS, "full_name": "Grace Example", "email_address": "g@example.com"}),
-        ),
-        ("/acs/users/get", json!({"acs_user_id": user})),
-        ("/acs/users/list", json!({})),
-        ("/acs/systems/get", system.clone()),
-        ("/acs/systems/list", json!({})),
-        (
-            "/acs/systems/list_compatible_credential_manager_acs_systems",
-            system,
-        ),
-        ("/acs/credentials/create", seed_credential(&user)),
-        ("/acs/credentials/get", credential.clone()),
-        ("/acs/credentials/list", json!({})),
-        ("/phones/list", identity.clone()),
-        ("/phones/get", json!({"device_id": phone})),
-        (
-            "/events/list",
-            json!({"event_type": "acs_credential.issued"}),
-        ),
-        (
-            "/events/get",
-            json!({"event_type": "acs_credential.issued"}),
-        ),
-        ("/workspaces/get", json!({})),
-    ];
-    // Last: what takes things away.
-    calls.extend([
-        ("/acs/credentials/delete", credential),
-        ("/user_identities/enrollment_automations/delete", of.clone()),
-    ]);
+    let launch = json!({"user_identity_id": ada, "credential_manager_acs_system_id": HQ});
+    let path = "/enrollment_automations/launch";
+    let launched = world.ok(path, launch.clone()).await;
+    let spare =
+        json!({"acs_system_id": LAB, "full_name": "Ada Okafor", "email_address": "a@example.com"});
+    let spare = world.ok("/acs/users/create", spare).await;
+    let ids = Ids {
+        automation: id_of(&launched, "enrollment_automation_id"),
+        spare_user: id_of(&spare, "acs_user_id"),
+        ada,
+        user,
+        parent,
+        phone,
+    };
     let mut asked = BTreeSet::new();
-    for (path, body) in calls {
+    for (path, body) in calls(&ids) {
         world.ok(path, body).await;
         asked.insert(path);
     }
-    let again = json!({"user_identity_id": ada, "credential_manager_acs_system_id": HQ});
-    let again = world.ok("/enrollment_automations/launch", again).await;
-    let of = json!({"enrollment_automation_id": id_of(&again, "enrollment_automation_id")});
-    for (path, body) in [
-        ("/enrollment_automations/delete", of),
-        ("/user_identities/delete", identity),
-    ] {
-        world.ok(path, body).await;
-        asked.insert(path);
-    }
-    let grace = world.person("grace_hopper").await;
+    let again = world.ok(path, launch).await;
+    let again = json!({"enrollment_automation_id": again["enrollment_automation_id"]});
     let hook = json!({"url": "https://hooks.example.com/seam"});
     let hook = world.ok("/webhooks/create", hook).await;
-    let hook = json!({"webhook_id": hook["webhook_id"], "event_types": ["acs_user.deleted"]});
     asked.insert("/webhooks/create");
-    for path in [
-        "/webhooks/get",
-        "/webhooks/update",
-        "/webhooks/list",
-        "/webhooks/delete",
-    ] {
-        world.ok(path, hook.clone()).await;
-        asked.insert(path);
-    }
     let session = world.ok("/client_sessions/create", json!({})).await;
     asked.insert("/client_sessions/create");
-    let session =
+    let session = json!({"client_session_id": session["client_session_id"]});
+    let grace = world.person("hopper").await;
+    let granted =
         json!({"client_session_id": session["client_session_id"], "user_identity_id": grace});
-    for path in [
-        "/client_sessions/get_or_create",
-        "/client_sessions/get",
-        "/client_sessions/list",
-        "/client_sessions/grant_access",
-        "/client_sessions/revoke",
-        "/client_sessions/delete",
+    let hook = json!({"webhook_id": hook["webhook_id"], "event_types": ["acs_user.deleted"]});
+    for (path, body) in [
+        ("/enrollment_automations/delete", again),
+        (
+            "/user_identities/delete",
+            json!({"user_identity_id": ids.ada}),
+        ),
+        ("/webhooks/get", hook.clone()),
+        ("/webhooks/update", hook.clone()),
+        ("/webhooks/list", hook.clone()),
+        ("/webhooks/delete", hook),
+        ("/client_sessions/get_or_create", json!({})),
+        ("/client_sessions/get", session.clone()),
+        ("/client_sessions/list", json!({})),
+        ("/client_sessions/grant_access", granted),
+        ("/client_sessions/revoke", session.clone()),
+        ("/client_sessions/delete", session),
     ] {
-        world.ok(path, session.clone()).await;
+        world.ok(path, body).await;
         asked.insert(path);
     }
     for path in ["/healthz", "/readyz", "/openapi.json"] {

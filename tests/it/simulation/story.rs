@@ -389,7 +389,11 @@ impl Story {
                         )),
                     };
                     person.parents.get_mut(&first?)?.ends_at = ends_at;
-                    vec![Wish::EndAt(first?, ends_at)]
+                    vec![Wish::SetDates {
+                        id: first?,
+                        starts_at: None,
+                        ends_at,
+                    }]
                 }
             }
         };
@@ -415,7 +419,7 @@ impl Story {
                 let known = identity.phone(*id);
                 known.is_some_and(|(_, p)| p.removal.is_some() || p.removed_at.is_some())
             }
-            Wish::EndAt(id, ends_at) => {
+            Wish::SetDates { id, ends_at, .. } => {
                 let parent = identity.parents.get(id);
                 parent.is_some_and(|parent| parent.ends_at == *ends_at)
             }

@@ -41,6 +41,8 @@ mod process;
 #[cfg(test)]
 mod process_support;
 #[cfg(test)]
+mod sandbox;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod simulator_endpoints;

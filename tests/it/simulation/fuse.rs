@@ -10,8 +10,9 @@ use origo_adapter::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::store::{
-    Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event, EventQuery, Feed, Grant,
-    JournalRow, ListQuery, Loaded, Settled, Slot, Store, Verb, Webhook,
+    ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
+    EventQuery, Feed, Grant, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery, Settled,
+    Slot, Store, Verb, Webhook,
 };
 use uuid::Uuid;
 
@@ -124,8 +125,8 @@ impl Store for FusedStore {
     fn events(&self, query: EventQuery) -> Verb<'_, Vec<Event>> {
         fused!(self, self.store.events(query))
     }
-    fn prune_events(&self, before: Timestamp) -> Verb<'_, ()> {
-        fused!(self, self.store.prune_events(before))
+    fn prune(&self, before: Timestamp) -> Verb<'_, ()> {
+        fused!(self, self.store.prune(before))
     }
     fn create_webhook(&self, webhook: Webhook, since: Timestamp) -> Verb<'_, Webhook> {
         fused!(self, self.store.create_webhook(webhook, since))
@@ -147,6 +148,18 @@ impl Store for FusedStore {
     }
     fn settle_delivery(&self, settled: Settled) -> Verb<'_, ()> {
         fused!(self, self.store.settle_delivery(settled))
+    }
+    fn create_client_session(&self, session: ClientSession) -> Verb<'_, ClientSession> {
+        fused!(self, self.store.create_client_session(session))
+    }
+    fn client_sessions(&self, query: SessionQuery) -> Verb<'_, Vec<ClientSession>> {
+        fused!(self, self.store.client_sessions(query))
+    }
+    fn change_client_session(&self, id: Uuid, change: SessionChange) -> Verb<'_, ()> {
+        fused!(self, self.store.change_client_session(id, change))
+    }
+    fn delete_client_session(&self, id: Uuid, now: Timestamp) -> Verb<'_, ()> {
+        fused!(self, self.store.delete_client_session(id, now))
     }
     fn counts(&self) -> Verb<'_, Counts> {
         fused!(self, self.store.counts())

@@ -1,8 +1,7 @@
 //! A store that dies at a chosen verb: before its transaction, or after it and before anybody hears of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use origo_adapter::core::announce::EventType;
 use origo_adapter::core::effect::Class;
@@ -16,46 +15,79 @@ use origo_adapter::store::{
 };
 use uuid::Uuid;
 
-/// Counts verbs down; at zero the process is dead.
+/// Counts the operations of the store; from the one it was lit for on, the process is dead.
 #[derive(Clone, Default)]
-pub(super) struct Fuse(Arc<State>);
+pub(super) struct Fuse(Arc<Mutex<State>>);
 
+#[derive(Default)]
 struct State {
-    left: AtomicI64,
-    after: AtomicI64,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            left: AtomicI64::new(i64::MAX),
-            after: AtomicI64::new(0),
-        }
-    }
+    /// Operations so far, of all lives.
+    passed: i64,
+    /// At which operation it blows, and whether after its transaction.
+    lit: Option<(i64, bool)>,
+    blown: bool,
+    /// Where the process died: before (`false`) or after (`true`) which operation.
+    deaths: BTreeSet<(i64, bool)>,
 }
 
 impl Fuse {
-    /// The verb after `verbs` more dies: after its transaction where `after`, else before.
-    pub(super) fn light(&self, verbs: i64, after: bool) {
-        self.0.left.store(verbs, Ordering::Relaxed);
-        self.0.after.store(i64::from(after), Ordering::Relaxed);
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
     }
 
+    /// The operation after `operations` more dies: after its transaction where `after`, else before.
+    pub(super) fn light(&self, operations: i64, after: bool) {
+        let mut state = self.state();
+        state.lit = Some((state.passed.saturating_add(operations), after));
+    }
+
+    /// It blows no more.
+    pub(super) fn put_out(&self) {
+        let mut state = self.state();
+        state.lit = None;
+        state.blown = false;
+    }
+
+    /// A new life begins; one that ended between two operations died after the last.
     pub(super) fn mend(&self) {
-        self.0.left.store(i64::MAX, Ordering::Relaxed);
+        let mut state = self.state();
+        if !state.blown && state.passed > 0 {
+            let last = (state.passed - 1, true);
+            state.deaths.insert(last);
+        }
+        state.blown = false;
+        state.lit = None;
     }
 
     pub(super) fn is_blown(&self) -> bool {
-        self.0.left.load(Ordering::Relaxed) < 0
+        self.state().blown
     }
 
-    /// Whether this verb's transaction still happens, and whether its answer arrives.
+    /// How many operations there were.
+    pub(super) fn passed(&self) -> i64 {
+        self.state().passed
+    }
+
+    /// At how many different points it died.
+    pub(super) fn deaths(&self) -> usize {
+        self.state().deaths.len()
+    }
+
+    /// Whether this operation's transaction still happens, and whether its answer arrives.
     fn pass(&self) -> (bool, bool) {
-        let left = self.0.left.fetch_sub(1, Ordering::Relaxed);
-        match left {
-            1.. => (true, true),
-            0 => (self.0.after.load(Ordering::Relaxed) == 1, false),
-            _ => (false, false),
+        let mut state = self.state();
+        if state.blown {
+            return (false, false);
+        }
+        let number = state.passed;
+        state.passed += 1;
+        match state.lit.filter(|(at, _)| *at == number) {
+            None => (true, true),
+            Some(point) => {
+                state.blown = true;
+                state.deaths.insert(point);
+                (point.1, false)
+            }
         }
     }
 }

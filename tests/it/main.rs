@@ -13,6 +13,8 @@ mod config;
 #[cfg(test)]
 mod core_props;
 #[cfg(test)]
+mod core_races;
+#[cfg(test)]
 mod core_table;
 #[cfg(test)]
 mod core_wishes;
@@ -44,6 +46,8 @@ mod power;
 mod process;
 #[cfg(test)]
 mod process_support;
+#[cfg(test)]
+mod sandbox;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

@@ -360,6 +360,9 @@ fn keys() -> Vec<Scene> {
         }
         scenes.push(scene);
     }
+    let mut found = Scene::in_doubt();
+    found.reads_phone(vec![key_seen("1000", 1, CredentialStatus::IssueInitiated)]);
+    scenes.push(found);
     let mut stuck = Scene::with_parent();
     for _ in 0..40 {
         stuck.fails(&lane, Fault::Busy);

@@ -165,6 +165,7 @@ fn calls(ids: &Ids) -> Vec<(&'static str, Value)> {
     let system = json!({"acs_system_id": DOORS});
     let manager = json!({"acs_system_id": HQ});
     let device = json!({"device_id": phone});
+    let installed = json!({"user_identity_id": ada, "custom_sdk_installation_id": "one"});
     let issued = json!({"event_type": "acs_credential.issued"});
     let grace = json!({"user_identity_key": "grace"});
     let new_user =
@@ -212,6 +213,7 @@ fn calls(ids: &Ids) -> Vec<(&'static str, Value)> {
         ("/acs/credentials/list_accessible_entrances", credential.clone()),
         ("/phones/list", identity.clone()),
         ("/phones/get", device.clone()),
+        ("/phones/simulate/create_sandbox_phone", installed),
         ("/events/list", issued.clone()),
         ("/events/get", issued),
         ("/workspaces/get", json!({})),
@@ -236,7 +238,8 @@ struct Ids {
 /// Every route is called with an answer of 200, which passes the check above.
 #[tokio::test]
 async fn every_route_answers_as_documented() {
-    let world = World::new();
+    let control = super::sandbox::control(72001).await;
+    let world = World::sandbox(&control.uri());
     let ada = world.person("ada").await;
     let user = world.acs_user(&ada).await;
     let parent = world.parent(&user).await;
@@ -266,6 +269,12 @@ async fn every_route_answers_as_documented() {
     let hook = json!({"url": "https://hooks.example.com/seam"});
     let hook = world.ok("/webhooks/create", hook).await;
     asked.insert("/webhooks/create");
+    let session = world.ok("/client_sessions/create", json!({})).await;
+    asked.insert("/client_sessions/create");
+    let session = json!({"client_session_id": session["client_session_id"]});
+    let grace = world.person("hopper").await;
+    let granted =
+        json!({"client_session_id": session["client_session_id"], "user_identity_id": grace});
     let hook = json!({"webhook_id": hook["webhook_id"], "event_types": ["acs_user.deleted"]});
     for (path, body) in [
         ("/enrollment_automations/delete", again),
@@ -277,6 +286,12 @@ async fn every_route_answers_as_documented() {
         ("/webhooks/update", hook.clone()),
         ("/webhooks/list", hook.clone()),
         ("/webhooks/delete", hook),
+        ("/client_sessions/get_or_create", json!({})),
+        ("/client_sessions/get", session.clone()),
+        ("/client_sessions/list", json!({})),
+        ("/client_sessions/grant_access", granted),
+        ("/client_sessions/revoke", session.clone()),
+        ("/client_sessions/delete", session),
     ] {
         world.ok(path, body).await;
         asked.insert(path);

@@ -398,7 +398,7 @@ pub(super) async fn forgets_old_events(store: &dyn Store) {
         let events = vec![event(n, EventType::AcsUserCreated)];
         put(store, telling(commit(1, revision), now, events)).await;
     }
-    store.prune_events(at(30)).await.unwrap();
+    store.prune(at(30)).await.unwrap();
     assert_eq!(ids(store, EventQuery::default()).await, [3]);
     let claimed = claim(store, 1, 99).await;
     assert_eq!(

@@ -49,6 +49,8 @@ mod process_support;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]
+mod sick_disk;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod simulator_endpoints;

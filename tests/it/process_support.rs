@@ -111,9 +111,14 @@ impl Process {
         assert_eq!(self.child.wait().unwrap().signal(), Some(9));
     }
 
+    /// How it ended, once it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Waits for its end.
     pub(crate) fn end(&mut self) -> ExitStatus {
-        until("the end of the process", || self.child.try_wait().unwrap())
+        until("the end of the process", || self.ended())
     }
 }
 

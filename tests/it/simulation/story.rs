@@ -229,7 +229,8 @@ impl Story {
             job.identity
         ));
         let (engine, manager) = (self.daemon.engine.clone(), self.daemon.manager.clone());
-        let done = worker::perform(&engine, &manager, job).await;
+        let mut ended = worker::perform(&engine, &manager, job).await;
+        let done = ended.settle(&engine, &manager).await;
         self.survive(done).await;
     }
 

@@ -1,5 +1,7 @@
 //! What kind of stories are told: which HID, which faults, which deliberate bug.
 
+use std::sync::Arc;
+
 use origo_adapter::simulator::{self, Class, DuplicateIssue, Fault, Faults};
 
 use crate::support::dice::Dice;
@@ -32,13 +34,41 @@ pub(super) struct Rules {
     pub(super) clock_jumps: bool,
     /// Return what was done even where nothing failed.
     pub(super) trace: bool,
+    /// Two daemons share one store and take turns; one dies or stands still without the other.
+    pub(super) two: bool,
+    /// Calls stand still: before their first byte for up to so many ms, or before their answer for as long as it
+    /// pleases the dice.
+    pub(super) freezes: Option<u64>,
+    /// Nothing goes wrong but that so many of the calls that change something at HID take effect late.
+    pub(super) late: Option<Late>,
+    /// Surplus keys are counted and must go again; else there must be none.
+    pub(super) surplus: bool,
+    /// The daemon works and polls all the time, as in life, for up to so many ms between two acts.
+    pub(super) steady: Option<u64>,
+    /// How many acts, where not the usual number.
+    pub(super) acts: Option<usize>,
+    /// Only these acts, each with the dice that it had in the whole story.
+    pub(super) only: Option<Arc<Vec<Dice>>>,
+    /// Faults that do not strike after all.
+    pub(super) without: Vec<Fault>,
+}
+
+/// Calls that take effect after their sender was cut off.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Late {
+    /// By up to so many ms.
+    pub(super) by_ms: u64,
+    pub(super) duplicates: DuplicateIssue,
 }
 
 /// Every kind of HID that the documents leave open and that matters here.
-pub(super) fn settings(dice: &mut Dice) -> simulator::Settings {
+pub(super) fn settings(rules: &Rules, dice: &mut Dice) -> simulator::Settings {
     let mut settings = simulator::Settings::default();
     if dice.one_in(2) {
         settings.duplicate_issue = DuplicateIssue::SecondCredential;
+    }
+    if let Some(late) = &rules.late {
+        settings.duplicate_issue = late.duplicates;
     }
     settings.extra_event_statuses = dice.one_in(2);
     settings.issue_initiated_events = dice.one_in(2);
@@ -61,30 +91,61 @@ pub(super) fn settings(dice: &mut Dice) -> simulator::Settings {
     settings
 }
 
+/// What a story meets: nothing but what it is about, or faults by the dice.
+pub(super) fn faults_of(rules: &Rules, dice: &mut Dice) -> Faults {
+    let mut faults = match (&rules.late, rules.steady) {
+        (Some(late), _) => {
+            let mut faults = Faults::none();
+            faults.late_by_max_ms = late.by_ms;
+            faults.set(Fault::LateEffect, 0.2);
+            faults
+        }
+        (None, Some(_)) => Faults::standard(),
+        (None, None) if rules.clean => Faults::none(),
+        (None, None) => drawn(dice),
+    };
+    if rules.bug == Some(Bug::EarlyCursor) {
+        faults.set(Fault::EventMissing, 0.0);
+    }
+    for fault in &rules.without {
+        faults.set(*fault, 0.0);
+    }
+    for (class, fault) in &rules.strikes {
+        match class {
+            Some(class) => faults.next(*class, *fault),
+            None => faults.next_any(*fault),
+        }
+    }
+    faults
+}
+
+/// Those that a drawn story may meet.
+pub(super) const DRAWN: [Fault; 19] = [
+    Fault::LostRequest,
+    Fault::LostReply,
+    Fault::Hang,
+    Fault::HangWithEffect,
+    Fault::Http500,
+    Fault::Http500WithEffect,
+    Fault::Http503,
+    Fault::LateEffect,
+    Fault::StaleRead,
+    Fault::MalformedJson,
+    Fault::TruncatedBody,
+    Fault::UnknownEnum,
+    Fault::Token401,
+    Fault::Window403,
+    Fault::AssignmentRace,
+    Fault::EventDuplicated,
+    Fault::EventReordered,
+    Fault::EventMissing,
+    Fault::EventLate,
+];
+
 /// Faults far above the `standard` mix, so that a short story meets several.
-pub(super) fn faults(dice: &mut Dice) -> Faults {
+fn drawn(dice: &mut Dice) -> Faults {
     let mut faults = Faults::none();
-    for fault in [
-        Fault::LostRequest,
-        Fault::LostReply,
-        Fault::Hang,
-        Fault::HangWithEffect,
-        Fault::Http500,
-        Fault::Http500WithEffect,
-        Fault::Http503,
-        Fault::LateEffect,
-        Fault::StaleRead,
-        Fault::MalformedJson,
-        Fault::TruncatedBody,
-        Fault::UnknownEnum,
-        Fault::Token401,
-        Fault::Window403,
-        Fault::AssignmentRace,
-        Fault::EventDuplicated,
-        Fault::EventReordered,
-        Fault::EventMissing,
-        Fault::EventLate,
-    ] {
+    for fault in DRAWN {
         let percent = [0, 0, 2, 5, 15][usize::try_from(dice.roll(5)).unwrap()];
         faults.set(fault, f64::from(percent) / 100.0);
     }

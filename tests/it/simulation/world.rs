@@ -26,7 +26,8 @@ use crate::support::dice::Dice;
 /// 2026-03-01T00:00:00Z.
 pub(super) const START: i64 = 1_772_323_200_000;
 pub(super) const MANAGER: AcsSystemId = AcsSystemId(Uuid::from_u128(0xc0));
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+const MOBILE_IDENTITIES: &str = "/credential-management";
 
 /// Time passes only when the story says so.
 pub(super) struct TestClock {
@@ -67,6 +68,17 @@ struct Wire {
     dice: Mutex<Dice>,
     refuse: bool,
     bug: Option<Bug>,
+    /// Where the next call to Mobile Identities stands still.
+    freeze: Mutex<Option<Freeze>>,
+}
+
+/// Where a call stands still until it is polled again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Freeze {
+    /// After the check of its lease.
+    BeforeFirstByte,
+    /// HID has done its part.
+    BeforeAnswer,
 }
 
 impl Wire {
@@ -115,7 +127,21 @@ impl Wire {
 
 impl Transport for Wire {
     fn send(&self, request: http::Request<Bytes>) -> Sending<'_> {
-        Box::pin(async move { self.exchange(request) })
+        Box::pin(async move {
+            // Others would wait for a login that stands still; in life it is one process that does.
+            let is_call = request.uri().path().starts_with(MOBILE_IDENTITIES);
+            let freeze = is_call
+                .then(|| self.freeze.lock().unwrap().take())
+                .flatten();
+            if freeze == Some(Freeze::BeforeFirstByte) {
+                tokio::task::yield_now().await;
+            }
+            let result = self.exchange(request);
+            if freeze == Some(Freeze::BeforeAnswer) {
+                tokio::task::yield_now().await;
+            }
+            result
+        })
     }
 }
 
@@ -152,6 +178,7 @@ impl World {
             dice: Mutex::new(Dice::new(seed ^ 0xfeed)),
             refuse: !rules.clean,
             bug: rules.bug,
+            freeze: Mutex::new(None),
         });
         let store = Sqlite::in_memory().unwrap();
         Self {
@@ -168,10 +195,25 @@ impl World {
         Timestamp(self.clock.now())
     }
 
-    /// A daemon as it is after its start, nothing recovered yet.
+    /// The next call stands still there.
+    pub(super) fn freeze(&self, at: Freeze) {
+        *self.wire.freeze.lock().unwrap() = Some(at);
+    }
+
+    /// No call stands still.
+    pub(super) fn keep_going(&self) {
+        *self.wire.freeze.lock().unwrap() = None;
+    }
+
+    /// The only daemon as it is after its start, nothing recovered yet: whoever had the store before is dead.
     pub(super) async fn start(&mut self) -> Daemon {
         self.store = self.store.reopened().unwrap();
         self.fuse.mend();
+        self.start_beside().await
+    }
+
+    /// One of several daemons; it knows nothing of the others but what they wrote down.
+    pub(super) async fn start_beside(&self) -> Daemon {
         let store = FusedStore {
             store: self.store.clone(),
             fuse: self.fuse.clone(),
@@ -197,7 +239,7 @@ impl World {
             client_id: "7001234-OSRV900001".to_owned(),
             client_secret: "simulator-secret".to_owned().into(),
             token_url: url(""),
-            mobile_identities_url: url("/credential-management"),
+            mobile_identities_url: url(MOBILE_IDENTITIES),
             events_url: url(""),
             application_id: "HID-EXAMPLE-ADAPTER".to_owned(),
             application_version: "1.0".to_owned(),
@@ -223,7 +265,7 @@ impl World {
                 interval: Duration::from_secs(5),
                 overlap: Duration::from_mins(2),
             }),
-            sweep_share: 0.1,
+            sweep_share: if self.rules.late.is_some() { 0.0 } else { 0.1 },
             gate: Gate::default(),
             feed_gate: Gate::default(),
             echo: Echo::default(),

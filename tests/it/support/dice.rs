@@ -1,7 +1,7 @@
 //! Chance from a seed: the same seed, the same throws.
 
 /// Splitmix64.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);
 
 impl Dice {

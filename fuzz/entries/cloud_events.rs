@@ -28,7 +28,7 @@ pub(crate) fn run(data: &[u8]) {
         scene.pass(u64::from(*late));
         for raw in poll(body) {
             if seen.insert(raw.id.clone()) {
-                tell(&mut scene, raw);
+                tell(&mut scene, &raw);
             }
         }
     }
@@ -73,11 +73,11 @@ fn is_echo(event: &RawEvent) -> bool {
     }
 }
 
-fn tell(scene: &mut Scene, raw: RawEvent) {
+fn tell(scene: &mut Scene, raw: &RawEvent) {
     let Some(before) = scene.identity.clone() else {
         return;
     };
-    let Some(what) = raw.happening().filter(|_| is_theirs(&before, &raw)) else {
+    let Some(what) = raw.happening().filter(|_| is_theirs(&before, raw)) else {
         return;
     };
     let event = Event {

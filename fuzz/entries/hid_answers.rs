@@ -121,9 +121,9 @@ fn play(scene: &mut Scene, chunks: &[Chunk]) {
             return;
         }
         let call = scene.start(pick(&lanes, *lane));
-        let result = perform(&call.effect, reply, login.clone());
+        let result = perform(&call.effect, reply, login.as_ref());
         // What HID says twice is nothing new.
-        let replayed = perform(&call.effect, reply, login.clone());
+        let replayed = perform(&call.effect, reply, login.as_ref());
         assert_eq!(result, replayed);
         match result {
             Ok(answer) => scene.answer(call, answer),
@@ -141,9 +141,9 @@ fn play(scene: &mut Scene, chunks: &[Chunk]) {
 pub(crate) fn perform(
     effect: &Effect,
     reply: &Reply,
-    login: Option<Reply>,
+    login: Option<&Reply>,
 ) -> Result<Answer, Error> {
-    let (client, script) = hid::client(reply.clone(), login.clone());
+    let (client, script) = hid::client(reply.clone(), login.cloned());
     let asked = AtomicU32::new(0);
     let may_send = || {
         asked.fetch_add(1, Ordering::Relaxed);
@@ -303,9 +303,11 @@ fn personal(effect: &Effect) -> &'static [&'static str] {
         "Okafor" => &["Ada", "Okafor"][..],
         _ => &["Ada", "Lovelace"][..],
     };
-    match effect {
-        Effect::CreateUser { user, .. } => of(user),
-        Effect::UpdateUser { data, .. } => of(data),
-        _ => &[],
+    if let Effect::CreateUser { user, .. } = effect {
+        of(user)
+    } else if let Effect::UpdateUser { data, .. } = effect {
+        of(data)
+    } else {
+        &[]
     }
 }

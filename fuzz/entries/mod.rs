@@ -13,8 +13,11 @@ pub(crate) mod stored_rows;
 
 use std::cell::RefCell;
 
+/// Runs one input.
+pub(crate) type Run = fn(&[u8]);
+
 /// Every target, by the name of its corpus.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub(crate) const TARGETS: [(&str, Run); 5] = [
     ("api", api::run),
     ("cloud_events", cloud_events::run),
     ("configuration", configuration::run),

@@ -17,12 +17,17 @@ const ENVIRONMENT: &str = "the environment";
 const MANAGERS: &str = "credential_managers";
 const MANAGER_DEFAULTS: &str = "credential_manager_defaults";
 
+/// What is said of a key that nobody knows.
+pub(super) const UNKNOWN: &str = "unknown key";
+
 /// What was set, merged.
 pub(super) struct Layers {
     /// As it was set.
     plain: Value,
     /// With the defaults of managers under each manager.
     pub(super) merged: Value,
+    /// Of keys that were left out, as they could not be merged under their own names.
+    pub(super) odd: Vec<Complaint>,
 }
 
 /// Merges the layers; fails only where one cannot be read at all.
@@ -30,37 +35,75 @@ pub(super) fn merge(
     path: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Layers, Complaint> {
-    let mut builder = config::Config::builder().add_source(Text {
-        name: BUILT_IN.into(),
-        text: DEFAULTS.into(),
-    });
+    let mut odd = Vec::new();
+    let mut builder = config::Config::builder().add_source(Text::parse(BUILT_IN, DEFAULTS)?);
     if let Some(path) = path {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|error| unreadable(&name, format!("cannot be read: {error}")))?;
-        builder = builder.add_source(Text { name, text });
+        let mut text = Text::parse(&name, &text)?;
+        odd.extend(text.take_odd(&name));
+        builder = builder.add_source(text);
     }
     // No guessing of types: `00123` stays text, and numbers are read where one is wanted.
+    let (strays, plain): (Vec<_>, Vec<_>) = environment.partition(|(name, _)| is_path(name));
+    odd.extend(strays.iter().filter_map(|(name, _)| stray(name)));
     let variables = config::Environment::with_prefix(PREFIX.trim_end_matches('_'))
         .prefix_separator("__")
         .separator("__")
         .try_parsing(false)
-        .source(Some(environment.collect()));
+        .source(Some(plain.into_iter().collect()));
     let plain = builder
         .add_source(variables)
         .build()
         .map_err(|error| explain(&error))?
         .cache;
     let merged = under_each_manager(plain.clone());
-    Ok(Layers { plain, merged })
+    Ok(Layers { plain, merged, odd })
 }
 
-/// A text in TOML that goes by a name; the crate's own file source would also try the
-/// name with other endings.
+/// The crate takes such a key for a way into other tables, or for a place in a list that it makes as long.
+fn is_path(key: &str) -> bool {
+    key.contains(['.', '['])
+}
+
+/// The complaint about a variable of ours whose name is a path.
+fn stray(name: &str) -> Option<Complaint> {
+    let key = name.strip_prefix(PREFIX)?;
+    Some(Complaint {
+        key: key.to_lowercase().replace("__", "."),
+        origin: Some(name.into()),
+        message: UNKNOWN.into(),
+    })
+}
+
+/// What a text in TOML says; the crate's own file source would also try its name with other endings.
 #[derive(Clone, Debug)]
-struct Text {
-    name: String,
-    text: String,
+struct Text(Map<String, Value>);
+
+impl Text {
+    fn parse(name: &str, text: &str) -> Result<Self, Complaint> {
+        let parsed = FileFormat::Toml.parse(Some(&name.to_owned()), text);
+        parsed.map(Self).map_err(|cause| {
+            let uri = Some(name.into());
+            explain(&ConfigError::FileParse { uri, cause })
+        })
+    }
+
+    /// Leaves out the keys that are paths, and complains of each.
+    fn take_odd(&mut self, name: &str) -> Vec<Complaint> {
+        let odd = entries(&self.0).into_keys().filter(|key| is_path(key));
+        let odd: Vec<String> = odd.map(str::to_owned).collect();
+        let complaint = |key: String| {
+            self.0.remove(&key);
+            Complaint {
+                key: format!("\"{key}\""),
+                origin: Some(name.into()),
+                message: UNKNOWN.into(),
+            }
+        };
+        odd.into_iter().map(complaint).collect()
+    }
 }
 
 impl Source for Text {
@@ -69,12 +112,7 @@ impl Source for Text {
     }
 
     fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        FileFormat::Toml
-            .parse(Some(&self.name), &self.text)
-            .map_err(|cause| ConfigError::FileParse {
-                uri: Some(self.name.clone()),
-                cause,
-            })
+        Ok(self.0.clone())
     }
 }
 

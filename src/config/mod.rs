@@ -13,7 +13,7 @@ mod read;
 mod values;
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -246,11 +246,20 @@ impl fmt::Display for Complaint {
             origin,
             message,
         } = self;
-        match origin {
-            Some(origin) if key.is_empty() => write!(f, "{origin}: {message}"),
-            Some(origin) => write!(f, "{key}: {message} (in {origin})"),
-            None => write!(f, "{key}: {message}"),
+        let line = match origin {
+            Some(origin) if key.is_empty() => format!("{origin}: {message}"),
+            Some(origin) => format!("{key}: {message} (in {origin})"),
+            None => format!("{key}: {message}"),
+        };
+        // A key in quotes may hold anything, line ends and a terminal's commands included.
+        for c in line.chars() {
+            if c.is_control() {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                f.write_char(c)?;
+            }
         }
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use config::{Value, ValueKind};
 
 use super::Complaint;
-use super::layers::{Layers, entries};
+use super::layers::{Layers, UNKNOWN, entries};
 use super::values::show;
 
 /// Keys that are promised, but not by this version; `*` stands for any name.
@@ -43,7 +43,7 @@ impl<'a> Notes<'a> {
     pub(super) fn new(layers: &'a Layers) -> Self {
         Self {
             layers,
-            complaints: RefCell::default(),
+            complaints: RefCell::new(layers.odd.clone()),
         }
     }
 
@@ -212,7 +212,7 @@ impl<'a> Table<'a> {
             let path = self.path_of(key);
             let known = NOT_YET.iter().any(|pattern| matches(pattern, &path));
             self.notes
-                .complain(&path, if known { LATER } else { "unknown key" });
+                .complain(&path, if known { LATER } else { UNKNOWN });
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 macro_rules! uuid_ids {
@@ -65,9 +66,21 @@ impl ChildId {
 macro_rules! hid_ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
         #[serde(transparent)]
         pub struct $name(String);
+
+        /// What is stored is read as strictly as what comes over the wire.
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                if is_hid_id(&text) {
+                    Ok(Self(text))
+                } else {
+                    Err(D::Error::custom("no id of HID's"))
+                }
+            }
+        }
 
         impl $name {
             /// Takes an id as HID spells it; `None` where it can't be one (empty, too long, unsafe in a path, or the literal `undefined` of origo-api.md 9.3).

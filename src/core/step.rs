@@ -81,7 +81,7 @@ fn start(
     let owed = plan::owed(policy, identity, now)
         .remove(lane)
         .filter(|owed| owed.not_before <= now)?;
-    identity.calls = CallNo(identity.calls.0 + 1);
+    identity.calls = CallNo(identity.calls.0.checked_add(1)?);
     let call = InFlight {
         call: identity.calls,
         lane: lane.clone(),

@@ -140,14 +140,20 @@ fn without_quoted(text: &str) -> String {
 /// An address, a code, or something long enough to be a token.
 fn is_telling(word: &str) -> bool {
     let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
-    let blocks: Vec<&str> = bare.split('-').collect();
-    let is_code = blocks.len() == 4
-        && blocks
-            .iter()
-            .all(|block| block.len() == 4 && block.chars().all(|c| c.is_ascii_alphanumeric()));
     let is_opaque =
         bare.len() >= 24 && bare.chars().any(|c| c.is_ascii_digit()) && !bare.starts_with("urn:");
-    word.contains('@') || word.contains("%40") || is_code || is_opaque
+    word.contains('@') || word.contains("%40") || has_code(word) || is_opaque
+}
+
+/// Four blocks of four, whatever stands before or after them.
+fn has_code(word: &str) -> bool {
+    let mut parts = word.split(|c: char| !c.is_alphanumeric() && c != '-');
+    parts.any(|part| {
+        let blocks: Vec<&str> = part.split('-').collect();
+        let is_block =
+            |block: &&str| block.len() == 4 && block.chars().all(|c| c.is_ascii_alphanumeric());
+        blocks.windows(4).any(|four| four.iter().all(is_block))
+    })
 }
 
 fn push_without(kept: &mut String, word: &str, personal: &[&str]) {
@@ -182,6 +188,7 @@ mod tests {
             ("name 'Ada O'Kafor' isn't valid", "name … isn't valid"),
             ("Ada's name, and ADA: Kafor", "…'s name, and …: …"),
             ("code AAAA-BBBB-CCCC-DDDD.", "code …"),
+            ("code=AAAA-BBBB-CCCC-DDDD, for-AAAA-BBBB-CCCC-DDDD", "… …"),
             ("token opaqueAbc123opaqueAbc123+/=", "token …"),
             ("an \"open quote", "an …"),
             ("two\nlines\u{7}", "two lines"),

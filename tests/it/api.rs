@@ -14,4 +14,4 @@ mod schema;
 mod serving;
 mod sessions;
 mod shapes;
-mod support;
+pub(crate) mod support;

@@ -19,6 +19,8 @@ mod core_table;
 #[cfg(test)]
 mod core_wishes;
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod discreet;

@@ -215,7 +215,8 @@ pub(super) fn user_failed(
         (Fault::Refused, _) => enrollment.user.trouble.defer(now),
         (Fault::Unanswered, Some(with_invitation)) => {
             if with_invitation {
-                enrollment.invite.unattributed += 1;
+                let calls = &mut enrollment.invite.unattributed;
+                *calls = calls.saturating_add(1);
             }
             if enrollment.user_id().is_none() {
                 enrollment.user.state = CmUserState::Unsure { since: now };
@@ -322,7 +323,7 @@ pub(super) fn invitation_failed(
         match fault {
             Fault::Refused => invite.trouble.defer(now),
             Fault::Unanswered if creating => {
-                invite.unattributed += 1;
+                invite.unattributed = invite.unattributed.saturating_add(1);
                 invite.unsure_since = Some(now);
                 invite
                     .trouble

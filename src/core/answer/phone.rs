@@ -94,7 +94,7 @@ pub(super) fn issue_failed(
             return;
         }
         Fault::Unanswered => {
-            key.doubt.unattributed += 1;
+            key.doubt.unattributed = key.doubt.unattributed.saturating_add(1);
             key.doubt.stage = DoubtStage::Open {
                 gave_up_at: now,
                 blank_at: None,

@@ -198,6 +198,7 @@ fn sensible<T>(read: Result<Option<T>, Error>, place: &str) -> Option<T> {
                 "unusable JSON: ",
                 "the state is another identity's",
                 "invalid utf-8",
+                "incomplete utf-8",
                 "Invalid",
             ];
             assert!(

@@ -46,18 +46,20 @@ pub(super) fn merge(
         builder = builder.add_source(text);
     }
     // No guessing of types: `00123` stays text, and numbers are read where one is wanted.
-    let (strays, plain): (Vec<_>, Vec<_>) = environment.partition(|(name, _)| is_path(name));
+    let (strays, mut plain): (Vec<_>, Vec<_>) = environment.partition(|(name, _)| is_path(name));
     odd.extend(strays.iter().filter_map(|(name, _)| stray(name)));
-    let variables = config::Environment::with_prefix(PREFIX.trim_end_matches('_'))
-        .prefix_separator("__")
-        .separator("__")
-        .try_parsing(false)
-        .source(Some(plain.into_iter().collect()));
-    let plain = builder
-        .add_source(variables)
-        .build()
-        .map_err(|error| explain(&error))?
-        .cache;
+    // One by one, because the crate's own order varies; a table's own name after what is below it, so that it
+    // is complained of.
+    plain.sort_by(|a, b| b.cmp(a));
+    for variable in plain {
+        let variables = config::Environment::with_prefix(PREFIX.trim_end_matches('_'))
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(false)
+            .source(Some([variable].into()));
+        builder = builder.add_source(variables);
+    }
+    let plain = builder.build().map_err(|error| explain(&error))?.cache;
     let merged = under_each_manager(plain.clone());
     Ok(Layers { plain, merged, odd })
 }

@@ -2,8 +2,7 @@
 //! simulator behind the client's transport instead of a network; a virtual clock. One seed is one
 //! story and replays exactly. A failing seed prints what was done.
 //!
-//! More of it: `SIMULATION_SEEDS=100000 cargo test simulation`; one seed: `SIMULATION_SEED=147`. Stories
-//! that die at each of their operations: `CRASH_SEEDS=100 CRASH_EVERY=1`. All pairs of faults: `PAIR_SEEDS=20`.
+//! How to run more of it: docs/guarantees.md. One seed: `SIMULATION_SEED=147 cargo test no_seed`.
 
 mod frozen;
 mod fuse;
@@ -27,6 +26,8 @@ use crate::support::machine::{asked, tell};
 
 /// In CI; more by environment.
 const SEEDS: u64 = 5000;
+const DEADLY_SEEDS: u64 = 300;
+const DEATHS_OF_A_DEADLY_SEED: usize = 20;
 /// What they are worth in CI: points at which the daemon died, each of one seed and one operation.
 const DEATHS_A_SEED: usize = 4;
 /// Acts of the shortest story that shows a deliberate bug, at most.
@@ -114,6 +115,24 @@ fn no_seed_breaks_a_guarantee() {
     told("seeds", &endings);
     let deaths: usize = endings.iter().map(|ending| ending.deaths).sum();
     assert!(deaths >= endings.len() * DEATHS_A_SEED, "{deaths} deaths");
+}
+
+/// Stories of nothing but deaths and faults, for as many points as are wanted.
+#[test]
+fn a_daemon_that_dies_all_the_time_breaks_no_guarantee() {
+    let rules = Rules {
+        deadly: true,
+        ..Rules::default()
+    };
+    let seeds = asked("DEADLY_SEEDS").unwrap_or(DEADLY_SEEDS);
+    let stories: Vec<_> = (0..seeds).map(|seed| (seed, rules.clone())).collect();
+    let endings = all_hold(&stories);
+    told("dying all the time", &endings);
+    let deaths: usize = endings.iter().map(|ending| ending.deaths).sum();
+    assert!(
+        deaths >= endings.len() * DEATHS_OF_A_DEADLY_SEED,
+        "{deaths} deaths"
+    );
 }
 
 /// Stories without any other fault, once for each of their operations (in CI, for some): it is the last of a life.

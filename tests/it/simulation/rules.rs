@@ -30,6 +30,8 @@ pub(super) struct Rules {
     pub(super) crash_at: Option<(i64, bool)>,
     /// The faults of a clean story of one person.
     pub(super) strikes: Vec<Strike>,
+    /// The daemon dies again and again, each time after a few operations.
+    pub(super) deadly: bool,
     /// Our clock is set wrong now and then, by up to an hour.
     pub(super) clock_jumps: bool,
     /// Return what was done even where nothing failed.

@@ -159,6 +159,9 @@ impl Story {
             self.acts.push(self.dice.clone());
             self.take_turns();
             self.thaw().await;
+            if self.world.rules.deadly && self.dice.one_in(2) {
+                self.light_the_fuse();
+            }
             match self.world.rules.steady {
                 Some(most) => self.live(most).await?,
                 None => self.act().await,

@@ -93,6 +93,7 @@ fn phone_active(
         .and_then(|id| enrollment.invitations.get(id))
         .is_some_and(|known| known.ours);
     if let Some(phone) = enrollment.phones.get_mut(&id) {
+        phone.invitation = phone.invitation.take().or(invitation.cloned());
         match phone.status {
             ContainerStatus::Initialized | ContainerStatus::Unknown(_) => {
                 phone.status = ContainerStatus::Active;
@@ -123,6 +124,7 @@ fn phone_active(
         credentials: vec![],
     };
     let mut phone = seen::new_phone(&seen, enrolled, now);
+    phone.invitation = invitation.cloned();
     phone.read_first = adopted || !ours || now.since(event.time) > overlap;
     enrollment.phones.insert(id, phone);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::effect::{Lane, Owed};
+use super::effect::{Lane, NewUser, Owed};
 use super::identity::{Child, CmUserState, Enrollment, Identity, InFlight};
 use super::ids::{AcsSystemId, CallNo, ChildId, CredentialId, PartNumber, PhoneId, Timestamp};
 use super::observation::{CredentialStatus, InvitationStatus, Observation};
@@ -106,6 +106,7 @@ fn finish(identity: &mut Identity, call: &InFlight) -> bool {
 
 /// Draws the conclusions that need no call: children, current credentials, renewals, ends.
 fn settle(policy: &Policy, mut identity: Identity, now: Timestamp) -> Option<Identity> {
+    let data = plan::new_user(&identity);
     let managers: Vec<AcsSystemId> = identity.enrollments.keys().copied().collect();
     for manager in managers {
         settle_children(&mut identity, manager, now);
@@ -113,7 +114,7 @@ fn settle(policy: &Policy, mut identity: Identity, now: Timestamp) -> Option<Ide
         let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
             continue;
         };
-        settle_user(enrollment);
+        settle_user(enrollment, data.as_ref());
         settle_invitations(policy, manager, enrollment);
         let stopped = enrollment
             .automation
@@ -220,19 +221,27 @@ fn mark_issued(
     }
 }
 
-/// HID's uniqueness guards against a second user, but a stop must not miss a late one and its invitation.
-fn settle_user(enrollment: &mut Enrollment) {
+/// HID's uniqueness guards against a second user, unless its address is another by now; and a stop must not miss a late
+/// one and its invitation.
+fn settle_user(enrollment: &mut Enrollment, data: Option<&NewUser>) {
     let none = matches!(
         enrollment.user.state,
         CmUserState::Absent | CmUserState::Refused(_)
     );
-    let stopped = !enrollment.is_running();
-    if let Some(since) = enrollment.user.unanswered_at.filter(|_| stopped && none) {
+    let unguarded = !enrollment.is_running() || plan::is_moved(&enrollment.user, data);
+    let unanswered_at = enrollment.user.unanswered_at;
+    if let Some(since) = unanswered_at.filter(|_| unguarded && none) {
         enrollment.user.state = CmUserState::Unsure { since };
     }
 }
 
 fn settle_invitations(policy: &Policy, manager: AcsSystemId, enrollment: &mut Enrollment) {
+    // A phone's event may come before the answer that tells of its invitation.
+    for spent in (enrollment.phones.values()).filter_map(|phone| phone.invitation.as_ref()) {
+        if let Some(invitation) = enrollment.invitations.get_mut(spent) {
+            invitation.closed = true;
+        }
+    }
     if !enrollment.is_running() || enrollment.invite.barred {
         enrollment.invite.wanted = false;
         enrollment.invite.resend = false;

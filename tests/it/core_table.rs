@@ -178,6 +178,8 @@ fn a_late_answer_after_a_takeover_ends_the_doubt() {
     scene.fail(call.clone(), Fault::Unanswered);
     scene.pass(40);
     scene.answer(call, issued_as("1000", Cs::IssueInitiated));
+    assert_eq!(scene.owes_phone_read(), "issue read_phone +0");
+    scene.reads_phone(vec![key_seen("1000", 1, Cs::IssueInitiated)]);
     assert_eq!(scene.key_state("900", 1), "accepted");
     assert_eq!(scene.key("900", 1).doubt.unattributed, 0);
     assert_eq!(scene.owes_key(), "-");
@@ -192,6 +194,10 @@ fn a_late_answer_after_a_repeat_is_the_surplus() {
     scene.reads_phone(vec![]);
     scene.does(&key_lane("900", 1), issued_as("1001", Cs::IssueInitiated));
     scene.answer(first, issued_as("1000", Cs::IssueInitiated));
+    scene.reads_phone(vec![
+        key_seen("1000", 1, Cs::IssueInitiated),
+        key_seen("1001", 1, Cs::IssueInitiated),
+    ]);
     let owed = &scene.owed[&key_lane("900", 1)].effect;
     assert_eq!(
         *owed,

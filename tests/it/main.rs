@@ -13,6 +13,8 @@ mod config;
 #[cfg(test)]
 mod core_props;
 #[cfg(test)]
+mod core_races;
+#[cfg(test)]
 mod core_table;
 #[cfg(test)]
 mod core_wishes;

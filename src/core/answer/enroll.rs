@@ -115,7 +115,6 @@ pub(super) fn user_created_late(
                 adopted: false,
             };
             enrollment.user.told = told_by(&call.effect);
-            enrollment.user.unanswered_at = None;
             enrollment.user.trouble.clear();
         }
         CmUserState::Present { .. }
@@ -143,29 +142,24 @@ pub(super) fn user_found(
         return;
     };
     let user = &mut enrollment.user;
-    // With another address HID would not refuse the second one.
-    let moved = user.told.data.as_ref().is_some_and(|told| {
-        let now_at = data.as_ref().map(|data| &data.email);
-        now_at != Some(&told.email)
-    });
+    let moved = plan::is_moved(user, data.as_ref());
+    let sure = |since: Timestamp| at.began >= since.plus(policy.shows_after());
     user.state = match (&user.state, found) {
         (CmUserState::Unsure { .. } | CmUserState::Taken, Some(found)) => {
             user.trouble.not_before = at.now;
             CmUserState::Found { id: found.clone() }
         }
         // With another address HID would not refuse a second one while a late create could still land.
-        (CmUserState::Unsure { since }, None)
-            if moved && at.now.since(*since) < policy.late_effect_bound =>
-        {
+        (CmUserState::Unsure { since }, None) if moved && !sure(*since) => {
             user.trouble
                 .fail(&policy.retry_schedule, (id, effect.name()), at.now);
             CmUserState::Unsure { since: *since }
         }
         (CmUserState::Unsure { since }, None) => {
-            if at.began >= since.plus(policy.shows_after()) {
+            if sure(*since) {
                 user.unanswered_at = None;
+                user.told = Told::default();
             }
-            user.told = Told::default();
             CmUserState::Absent
         }
         (CmUserState::Taken, None) => {

@@ -27,8 +27,8 @@ fn key_mut<'a>(
     Some(((*phone, part_number.clone()), key))
 }
 
-/// HID accepted an issue after we had given up on it: one doubt less. Where no call is unaccounted
-/// for, a read tells what the answer is worth.
+/// HID accepted an issue after we had given up on it. The key may be known and gone again by now, and another call in
+/// doubt: a read tells what the answer is worth.
 pub(super) fn issued_late(
     identity: &mut Identity,
     lane: &Lane,
@@ -41,10 +41,7 @@ pub(super) fn issued_late(
     if key.held.get(&credential.id).is_some_and(|held| held.ours) {
         return;
     }
-    if key.doubt.unattributed > 0 {
-        key.doubt.account_for_one();
-        issued(key, credential, now);
-    } else if let Some(phone) = phone_mut(identity, phone) {
+    if let Some(phone) = phone_mut(identity, phone) {
         phone.look = Some(now);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Trouble;
-use crate::core::ids::{ContainerId, CredentialId, PartNumber, Timestamp};
+use crate::core::ids::{ContainerId, CredentialId, InvitationId, PartNumber, Timestamp};
 use crate::core::observation::{ContainerStatus, CredentialStatus, Device, Rejection};
 
 /// A phone: HID's credential container.
@@ -19,6 +19,9 @@ pub struct Phone {
     pub device: Device,
     /// When we first knew of it.
     pub created_at: Timestamp,
+    /// Which invitation it came of, where an event said so: that one is spent, whatever else we hear of it.
+    #[serde(default)]
+    pub invitation: Option<InvitationId>,
     /// An automation took it in.
     pub enrolled: bool,
     /// What may already be on it is unknown: read it before the first issue (contract.md section 2, Adoption).

@@ -74,7 +74,7 @@ impl Planner<'_> {
                 self.owe(
                     lane,
                     Class::Withdrawal,
-                    not_before,
+                    not_before.max(self.address_needed_until()),
                     Effect::DeleteUser { user: id.clone() },
                 );
             }
@@ -118,7 +118,8 @@ impl Planner<'_> {
         let not_before = told
             .trouble
             .not_before
-            .max(self.enrollment.user.trouble.not_before);
+            .max(self.enrollment.user.trouble.not_before)
+            .max(self.address_needed_until());
         let user = user.clone();
         let lane = Lane::CmUser(self.manager);
         self.owe(
@@ -130,6 +131,13 @@ impl Planner<'_> {
                 data: Box::new(data),
             },
         );
+    }
+
+    /// HID takes no second user with the address of one that is there: so an earlier create without an answer has no
+    /// effect as long as the user stays, and with its address.
+    fn address_needed_until(&self) -> Timestamp {
+        let unanswered_at = self.enrollment.user.unanswered_at;
+        unanswered_at.map_or(Timestamp(0), |at| at.plus(self.policy.late_effect_bound))
     }
 
     /// The identity is being deleted and nothing of it is left at HID but its user.

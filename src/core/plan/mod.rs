@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::effect::{Class, Effect, Lane, NewUser, Owed};
-use super::identity::{CmUserState, DoubtStage, Enrollment, Identity, Key, Parent, Phone};
+use super::identity::{
+    CmUser, CmUserState, DoubtStage, Enrollment, Identity, Key, Parent, Phone,
+};
 use super::ids::{AcsSystemId, PartNumber, Personal, PhoneId, Timestamp};
 use super::observation::InvitationStatus;
 use super::policy::{ManagerPolicy, Policy};
@@ -138,6 +140,13 @@ pub fn new_user(identity: &Identity) -> Option<NewUser> {
         family_name: Personal(family.to_owned()),
         email: Personal(email.clone()),
     })
+}
+
+/// HID was told another address than a create would tell it now, so it would not refuse that one.
+#[must_use]
+pub fn is_moved(user: &CmUser, data: Option<&NewUser>) -> bool {
+    let told = user.told.data.as_ref();
+    told.is_some_and(|told| data.map(|data| &data.email) != Some(&told.email))
 }
 
 /// The next moment at which a date changes what is wanted.

@@ -99,7 +99,6 @@ pub fn note_user(
     if enrollment.user_id().is_none() {
         return;
     }
-    enrollment.user.unanswered_at = None;
     enrollment.user.missing_since = None;
     enrollment.user.trouble.clear();
     enrollment.look = enrollment.look.filter(|asked| *asked > at.began);

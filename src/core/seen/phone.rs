@@ -118,6 +118,7 @@ pub fn new_phone(seen: &ContainerSeen, enrolled: bool, now: Timestamp) -> Phone 
         status: seen.status.clone(),
         device: seen.device.clone(),
         created_at: now,
+        invitation: None,
         enrolled,
         read_first: false,
         missing_since: None,

@@ -1,0 +1,98 @@
+//! What the model check found, each as short as it gets.
+
+use origo_adapter::core::effect::Lane;
+use origo_adapter::core::observation::{
+    Answer, CredentialStatus as Cs, Fault, InvitationStatus as Is,
+};
+use origo_adapter::core::wish::Wish;
+
+use crate::support::scene::{
+    Scene, ada_as, invitation_seen, key_lane, key_seen, manager, parent_id, secs, wish_invite,
+    wish_launch, wish_parent,
+};
+
+fn user_lane() -> Lane {
+    Lane::CmUser(manager())
+}
+
+fn invitation_lane() -> Lane {
+    Lane::Invitation(manager())
+}
+
+/// The first create had no answer, a search found nothing, the second was answered; with the time of the first.
+fn created_after_a_doubt() -> (Scene, origo_adapter::core::Timestamp) {
+    let mut scene = Scene::new();
+    scene.wish(wish_launch(1));
+    scene.fails(&user_lane(), Fault::Unanswered);
+    let gave_up_at = scene.now;
+    scene.does(&user_lane(), Answer::UserFound(None));
+    let seen = scene.user_seen(vec![invitation_seen("800", Is::Pending)], vec![]);
+    scene.does(&user_lane(), Answer::UserCreated(seen));
+    (scene, gave_up_at)
+}
+
+#[test]
+fn a_user_is_not_deleted_while_an_earlier_create_may_still_make_another() {
+    let (mut scene, gave_up_at) = created_after_a_doubt();
+    scene.wish(Wish::DeleteIdentity);
+    scene.does(&invitation_lane(), Answer::InvitationCancelled);
+    let owed = &scene.owed[&user_lane()];
+    assert_eq!(owed.effect.name(), "delete_user");
+    assert_eq!(owed.not_before, gave_up_at.plus(secs(120)));
+}
+
+#[test]
+fn an_address_is_not_given_up_while_an_earlier_create_may_still_take_it() {
+    let (mut scene, gave_up_at) = created_after_a_doubt();
+    scene.wish(ada_as("Ada Okafor", "ada@example.org"));
+    let owed = &scene.owed[&user_lane()];
+    assert_eq!(owed.effect.name(), "update_user");
+    assert_eq!(owed.not_before, gave_up_at.plus(secs(120)));
+}
+
+#[test]
+fn an_invitation_redeemed_before_its_call_is_answered_is_spent() {
+    let mut scene = Scene::with_phone();
+    scene.wish(wish_invite(false));
+    let call = scene.start(&invitation_lane());
+    scene.phone_active("901", "801");
+    let seen = invitation_seen("801", Is::Pending);
+    scene.answer(call, Answer::InvitationCreated(seen));
+    assert!(scene.enrollment().open_invitation().is_none());
+    scene.wish(wish_invite(false));
+    assert_eq!(scene.owes(&invitation_lane()), "enroll create_invitation +0");
+}
+
+#[test]
+fn a_late_answer_of_an_earlier_call_does_not_end_a_later_doubt() {
+    let lane = key_lane("900", 1);
+    let mut scene = Scene::with_parent();
+    let first = scene.start(&lane);
+    scene.fail(first.clone(), Fault::Unanswered);
+    scene.reads_phone(vec![key_seen("1000", 1, Cs::Issued)]);
+    scene.wish(Wish::DeleteParent(parent_id(1)));
+    scene.does(&lane, Answer::Revoked);
+    scene.reads_phone(vec![]);
+    scene.wish(wish_parent(2, 1));
+    scene.fails(&lane, Fault::Unanswered);
+    let late = key_seen("1000", 1, Cs::IssueInitiated);
+    scene.answer(first, Answer::Issued(late));
+    assert_eq!(scene.key_state("900", 1), "unconfirmed");
+    assert_eq!(scene.owes_phone_read(), "issue read_phone +0");
+}
+
+#[test]
+fn a_create_that_may_still_take_effect_keeps_back_one_with_another_address() {
+    let mut scene = Scene::new();
+    scene.wish(wish_launch(1));
+    scene.fails(&user_lane(), Fault::Unanswered);
+    let gave_up_at = scene.now;
+    scene.does(&user_lane(), Answer::UserFound(None));
+    assert_eq!(scene.owes(&user_lane()), "enroll create_user +0");
+    scene.wish(ada_as("Ada Okafor", "ada@example.org"));
+    while scene.user_state() == "unsure" {
+        scene.does(&user_lane(), Answer::UserFound(None));
+    }
+    assert!(scene.now >= gave_up_at.plus(secs(150)), "{:?}", scene.now);
+    assert_eq!(scene.owes(&user_lane()), "enroll create_user +0");
+}

@@ -1,0 +1,561 @@
+//! One state of the model and every way on from it. The identities are the core's own, and only [`step`] changes them.
+//!
+//! Two clocks' worth of abstraction: whatever happens takes [`MOMENT`]; and time passes by leaps, to the next moment at which
+//! something is due. A call is applied by HID when it starts, or goes astray: then it is applied at any moment up to the
+//! bound, or never, and its answer is lost or late. A crash with a call under way is the same to the core as a call
+//! that goes astray: `recover` says [`Fault::Unanswered`] as a time-out does, and all else is durable. So both share
+//! one budget.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use origo_adapter::core::effect::{Class, Effect, Lane, Owed};
+use origo_adapter::core::identity::{CmUserState, Enrollment, Identity, InFlight};
+use origo_adapter::core::ids::{ContainerId, IdentityId, InvitationId, Timestamp};
+use origo_adapter::core::index::{self, remote};
+use origo_adapter::core::observation::{
+    CredentialStatus, Event, Fault, InvitationStatus, Observation,
+};
+use origo_adapter::core::policy::Policy;
+use origo_adapter::core::state::Change;
+use origo_adapter::core::wish::Wish;
+use origo_adapter::core::{plan, step};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::hid::{Deed, Hid, Reply, Told};
+use crate::support::scene::{START, manager};
+
+/// Nothing happens at the very same time as something else.
+const MOMENT: Duration = Duration::from_millis(1);
+/// So many dull reads, or units of time, HID lets us wait.
+const PATIENCE: u32 = 2;
+/// See [`super::same`].
+const UNIT: Duration = Duration::from_millis(super::same::UNIT.unsigned_abs());
+
+/// What the model is asked to explore.
+pub(super) struct World {
+    pub(super) policy: Policy,
+    /// What operators may ask for, by person.
+    pub(super) acts: fn(&State, usize) -> Vec<Wish>,
+    /// How many phones each person has.
+    pub(super) phones: u8,
+    /// Of the calls of one class only the oldest is started, as a worker does; else any.
+    pub(super) picks: bool,
+    /// A deliberate mistake in the core, after each step.
+    pub(super) mistake: Option<fn(&mut Identity)>,
+}
+
+/// What may still go wrong, or be asked for.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Left {
+    /// Calls whose reply is lost or late, and crashes with a call under way.
+    pub(super) astray: u8,
+    /// Events lost, doubled or late.
+    pub(super) events: u8,
+    /// Reads that show what was before the last write.
+    pub(super) stale: u8,
+    /// Wishes, and phones lost.
+    pub(super) acts: u8,
+    /// Invitations asked for where none is open.
+    pub(super) invites: u8,
+}
+
+impl Left {
+    /// Whatever `other` allows is allowed here too.
+    pub(super) fn covers(self, other: Self) -> bool {
+        self.astray >= other.astray
+            && self.events >= other.events
+            && self.stale >= other.stale
+            && self.acts >= other.acts
+            && self.invites >= other.invites
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) now: Timestamp,
+    pub(super) people: Vec<Option<Identity>>,
+    pub(super) hid: Hid,
+    /// HID before its last write, as long as a read may be answered from it; kept only where that may still happen.
+    pub(super) before: Option<Hid>,
+    /// The answer on its way to each person's call; `None`: there is no call, or none will come.
+    pub(super) replies: Vec<Option<Reply>>,
+    pub(super) astray: Vec<Astray>,
+    pub(super) feed: Vec<Entry>,
+    pub(super) left: Left,
+    /// What each person is owed now; follows from the rest.
+    #[serde(skip)]
+    pub(super) owed: Vec<BTreeMap<Lane, Owed>>,
+}
+
+/// A call without an answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Astray {
+    pub(super) person: usize,
+    pub(super) call: InFlight,
+    /// What HID answered; `None`: it has not come to HID yet.
+    pub(super) reply: Option<Reply>,
+    /// After that it has no effect any more; `None`: we did not give up on it yet.
+    pub(super) until: Option<Timestamp>,
+}
+
+/// An event on its way to us.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) told: Told,
+    pub(super) at: Timestamp,
+    /// Time may pass before it comes.
+    pub(super) late: bool,
+}
+
+/// One way on.
+#[derive(Clone, Debug)]
+pub(super) enum Action {
+    /// A due call is started and HID does what it asks for.
+    Call(usize, Lane),
+    /// A due read is started, and answered with what was before the last write.
+    ReadStale(usize, Lane),
+    /// A due call is started, and nobody knows what becomes of it.
+    CallAstray(usize, Lane),
+    Answer(usize),
+    /// A time-out, or a restart after a crash.
+    GiveUp(usize),
+    /// A call that went astray comes to HID after all.
+    Land(usize),
+    /// Its answer comes after we had given up.
+    AnswerLate(usize),
+    Tell(usize),
+    Lose(usize),
+    TellTwice(usize),
+    Delay(usize),
+    Happen(Deed),
+    Redeem(InvitationId),
+    LosePhone(ContainerId),
+    Wish(usize, Box<Wish>),
+    Pass,
+}
+
+/// How a way on went, for the story of a counterexample.
+#[derive(Default)]
+pub(super) struct Log {
+    pub(super) changes: Vec<Change>,
+    pub(super) started: Option<Effect>,
+}
+
+pub(super) fn person_id(person: usize) -> IdentityId {
+    IdentityId(Uuid::from_u128(1 + person as u128))
+}
+
+fn is_read(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::ReadUser { .. } | Effect::ReadPhone { .. } | Effect::SearchUser { .. }
+    )
+}
+
+impl State {
+    /// People of whom nothing is known yet.
+    pub(super) fn new(people: usize, hid: Hid, left: Left) -> Self {
+        let new = |person| Some(Identity::new(person_id(person), START));
+        Self {
+            now: START,
+            people: (0..people).map(new).collect(),
+            hid,
+            before: None,
+            replies: vec![None; people],
+            astray: vec![],
+            feed: vec![],
+            left,
+            owed: vec![BTreeMap::new(); people],
+        }
+    }
+
+    /// Finds out what is owed, after time has passed or the state was unpacked.
+    pub(super) fn owe(mut self, world: &World) -> Self {
+        let of = |person: &Option<Identity>| {
+            let identity = person.as_ref();
+            identity.map_or_else(BTreeMap::new, |identity| {
+                plan::owed(&world.policy, identity, self.now)
+            })
+        };
+        self.owed = self.people.iter().map(of).collect();
+        self
+    }
+
+    /// What a person is owed, the reads of waiting users aside: the feed is on.
+    pub(super) fn owed(&self, person: usize) -> impl Iterator<Item = (&Lane, &Owed)> {
+        let owed = self.owed[person].iter();
+        owed.filter(|(_, owed)| owed.class != Class::Wait)
+    }
+
+    fn is_calling(&self, person: usize) -> bool {
+        let identity = self.people[person].as_ref();
+        identity.is_some_and(|identity| identity.in_flight.is_some())
+    }
+
+    /// The moment to which time leaps. Sweeps are waited for only where nothing else is, and then all of them.
+    fn next_moment(&self) -> Option<Timestamp> {
+        let people = || 0..self.people.len();
+        let calls = || people().flat_map(|p| self.owed(p)).map(|(_, owed)| owed);
+        let urgent = || calls().filter(|owed| owed.class != Class::Sweep);
+        let ahead = |owed: &&Owed| owed.not_before > self.now;
+        let ends = self.astray.iter().filter_map(|astray| astray.until);
+        let next = urgent().filter(ahead).map(|owed| owed.not_before);
+        let next = next.chain(ends.map(|at| at.plus(MOMENT))).min();
+        let is_idle = urgent().all(|owed| ahead(&owed));
+        let sweep = calls().filter(ahead).map(|owed| owed.not_before).max();
+        next.or(sweep.filter(|_| is_idle))
+    }
+
+    /// Every way on. The first is the one that a scheduler takes once nothing goes wrong any more, unless it is a mishap or a deed
+    /// of people; there is such a one in every state but the last.
+    pub(super) fn actions(&self, world: &World) -> (Vec<Action>, Option<usize>) {
+        let mut actions = vec![];
+        let fresh = |n: &usize| !self.feed[*n].late;
+        let entries = || 0..self.feed.len();
+        if entries().any(|n| fresh(&n)) {
+            // An event comes at once, or it is one of the late ones.
+            actions.extend(entries().filter(fresh).map(Action::Tell));
+            for n in entries().filter(fresh).filter(|_| self.left.events > 0) {
+                actions.extend([Action::Lose(n), Action::TellTwice(n), Action::Delay(n)]);
+            }
+            return (actions, Some(0));
+        }
+        for person in (0..self.people.len()).filter(|p| self.is_calling(*p)) {
+            actions.push(if self.replies[person].is_some() {
+                Action::Answer(person)
+            } else {
+                Action::GiveUp(person)
+            });
+        }
+        actions.extend(entries().map(Action::Tell));
+        let deeds = self.hid.deeds().into_iter();
+        let deeds = deeds.filter(|deed| !self.may_wait(deed));
+        actions.extend(deeds.map(Action::Happen));
+        let mut due = self.due();
+        if world.picks {
+            let mut classes = BTreeSet::new();
+            due.retain(|(person, lane)| {
+                classes.insert((*person, self.owed[*person][lane].class))
+            });
+        }
+        let call = |(person, lane): &(usize, Lane)| Action::Call(*person, lane.clone());
+        actions.extend(due.iter().map(call));
+        if due.is_empty() && self.may_pass() {
+            actions.push(Action::Pass);
+        }
+        let scheduled = (!actions.is_empty()).then_some(0);
+        self.mishaps(due, &mut actions);
+        self.deeds_of_people(world, &mut actions);
+        (actions, scheduled)
+    }
+
+    /// What nobody sees happen before the answer that is on its way happens after it.
+    fn may_wait(&self, deed: &Deed) -> bool {
+        let answered = self.replies.iter().any(Option::is_some);
+        answered && self.people.len() == 1 && !matches!(deed, Deed::Deliver(_))
+    }
+
+    /// What may be called now, the oldest first.
+    fn due(&self) -> Vec<(usize, Lane)> {
+        let people = (0..self.people.len()).filter(|p| !self.is_calling(*p));
+        let all = people.flat_map(|p| self.owed(p).map(move |(lane, owed)| (p, lane, owed)));
+        let due = all.filter(|(_, _, owed)| owed.not_before <= self.now);
+        let mut due: Vec<_> = due.collect();
+        due.sort_by_key(|(person, lane, owed)| (owed.not_before, owed.class, *person, *lane));
+        due.into_iter()
+            .map(|(person, lane, _)| (person, lane.clone()))
+            .collect()
+    }
+
+    fn may_pass(&self) -> bool {
+        let calling = (0..self.people.len()).any(|p| self.is_calling(p));
+        !calling && !self.is_overdue() && self.next_moment().is_some()
+    }
+
+    /// A phone or HID has let us wait for so long that it must do something before time passes on. Waiting longer would
+    /// repeat the same reads.
+    fn is_overdue(&self) -> bool {
+        let busy = |phone: &super::hid::Phone| {
+            let keys = || phone.keys.iter();
+            phone.leaving || keys().any(|key| key.status != CredentialStatus::Issued)
+        };
+        let dull = |enrollment: &Enrollment| {
+            let phones = enrollment.phones.values();
+            let mut dull = phones.filter(|known| known.dull_reads >= PATIENCE);
+            let deleting = match &enrollment.user.state {
+                CmUserState::Deleting { since, .. } => {
+                    self.now.since(*since) >= UNIT * PATIENCE
+                }
+                _ => false,
+            };
+            let waits = dull.any(|known| {
+                let mut phones = self.hid.phones();
+                phones.any(|(_, phone)| phone.id == known.container && busy(phone))
+            });
+            waits || (deleting && self.hid.users.iter().any(|user| user.deleting))
+        };
+        let people = self.people.iter().flatten();
+        people.flat_map(|p| p.enrollments.values()).any(dull)
+    }
+
+    /// What goes wrong, as far as the budgets go, and what follows from it.
+    fn mishaps(&self, due: Vec<(usize, Lane)>, actions: &mut Vec<Action>) {
+        if self.left.stale > 0 && self.before.is_some() {
+            let reads = due.iter();
+            let reads = reads.filter(|(person, lane)| is_read(&self.owed[*person][lane].effect));
+            actions.extend(reads.map(|(p, lane)| Action::ReadStale(*p, lane.clone())));
+        }
+        if self.left.astray > 0 {
+            let astray = due.into_iter().map(|(p, lane)| Action::CallAstray(p, lane));
+            actions.extend(astray);
+        }
+        let soon = self.now.plus(MOMENT);
+        let in_time = |astray: &Astray| astray.until.is_none_or(|until| soon <= until);
+        let astray = self.astray.iter().enumerate();
+        for (n, astray) in astray.filter(|(_, astray)| in_time(astray)) {
+            match (&astray.reply, astray.until) {
+                (None, _) => actions.push(Action::Land(n)),
+                (Some(_), Some(_)) => actions.push(Action::AnswerLate(n)),
+                (Some(_), None) => {}
+            }
+        }
+    }
+
+    /// What operators and people with phones do.
+    fn deeds_of_people(&self, world: &World, actions: &mut Vec<Action>) {
+        for user in &self.hid.users {
+            let free = user.phones_made < world.phones && !user.deleting;
+            let pending = |i: &&super::hid::Invitation| i.status == InvitationStatus::Pending;
+            for invitation in user.invitations.iter().filter(pending).filter(|_| free) {
+                actions.push(Action::Redeem(invitation.id.clone()));
+            }
+            for phone in user.phones.iter().filter(|_| self.left.acts > 0) {
+                actions.push(Action::LosePhone(phone.id.clone()));
+            }
+        }
+        for person in 0..self.people.len() {
+            let wishes = (world.acts)(self, person).into_iter();
+            let wishes = wishes.filter(|wish| self.may_ask(wish));
+            actions.extend(wishes.map(|wish| Action::Wish(person, Box::new(wish))));
+        }
+    }
+
+    fn may_ask(&self, wish: &Wish) -> bool {
+        match wish {
+            Wish::Invite { .. } => self.left.invites > 0,
+            _ => self.left.acts > 0,
+        }
+    }
+
+    /// Takes one way on. `Err`: the core did what it must not.
+    pub(super) fn takes(mut self, world: &World, action: &Action) -> Result<(Self, Log), String> {
+        let mut log = Log::default();
+        if !matches!(action, Action::Pass) {
+            self.now = self.now.plus(MOMENT);
+        }
+        match action {
+            Action::Call(person, lane) => {
+                let call = self.start(world, *person, lane, &mut log)?;
+                let mut told = vec![];
+                self.replies[*person] = Some(self.perform(&call.effect, &mut told));
+                self.tell(told);
+            }
+            Action::ReadStale(person, lane) => {
+                self.left.stale -= 1;
+                let call = self.start(world, *person, lane, &mut log)?;
+                let mut before = self.before.take().expect("what was before");
+                let reply = before.perform(&call.effect, &mut vec![], &|_| true);
+                self.replies[*person] = Some(reply);
+            }
+            Action::CallAstray(person, lane) => {
+                self.left.astray -= 1;
+                let call = self.start(world, *person, lane, &mut log)?;
+                if !is_read(&call.effect) {
+                    self.astray.push(Astray {
+                        person: *person,
+                        call,
+                        reply: None,
+                        until: None,
+                    });
+                }
+            }
+            Action::Answer(person) => {
+                let reply = self.replies[*person].take().expect("an answer");
+                let call = self.call_of(*person);
+                let seen = match reply.read(&call.effect) {
+                    Ok(answer) => Observation::Answered(call, answer),
+                    Err(fault) => Observation::Failed(call, fault),
+                };
+                self.see(world, *person, &seen, &mut log);
+            }
+            Action::GiveUp(person) => {
+                let call = self.call_of(*person);
+                let until = self.now.plus(world.policy.late_effect_bound);
+                let mut astray = self.astray.iter_mut();
+                let known = astray.find(|a| a.person == *person && a.call.call == call.call);
+                if let Some(known) = known {
+                    known.until = Some(until);
+                }
+                let seen = Observation::Failed(call, Fault::Unanswered);
+                self.see(world, *person, &seen, &mut log);
+            }
+            Action::Land(n) => {
+                let mut told = vec![];
+                let effect = self.astray[*n].call.effect.clone();
+                let reply = self.perform(&effect, &mut told);
+                self.astray[*n].reply = Some(reply);
+                self.tell(told);
+            }
+            Action::AnswerLate(n) => {
+                let astray = self.astray.remove(*n);
+                let reply = astray.reply.expect("an answer");
+                let seen = match reply.read(&astray.call.effect) {
+                    Ok(answer) => Observation::Answered(astray.call, answer),
+                    Err(fault) => Observation::Failed(astray.call, fault),
+                };
+                self.see(world, astray.person, &seen, &mut log);
+            }
+            Action::Tell(n) => {
+                let entry = self.feed.remove(*n);
+                self.hear(world, &entry, &mut log);
+            }
+            Action::Lose(n) => {
+                self.left.events -= 1;
+                self.feed.remove(*n);
+            }
+            Action::TellTwice(n) => {
+                self.left.events -= 1;
+                self.feed[*n].late = true;
+                let entry = self.feed[*n].clone();
+                self.hear(world, &entry, &mut log);
+            }
+            Action::Delay(n) => {
+                self.left.events -= 1;
+                self.feed[*n].late = true;
+            }
+            Action::Happen(deed) => {
+                let mut told = vec![];
+                self.hid.happens(deed, &mut told);
+                self.tell(told);
+            }
+            Action::Redeem(invitation) => {
+                let mut told = vec![];
+                self.hid.redeem(invitation, &mut told);
+                self.tell(told);
+            }
+            Action::LosePhone(phone) => {
+                self.left.acts -= 1;
+                let mut told = vec![];
+                self.hid.lose_phone(phone, &mut told);
+                self.tell(told);
+            }
+            Action::Wish(person, wish) => {
+                match **wish {
+                    Wish::Invite { .. } => self.left.invites -= 1,
+                    _ => self.left.acts -= 1,
+                }
+                let seen = Observation::Wish((**wish).clone());
+                self.see(world, *person, &seen, &mut log);
+            }
+            Action::Pass => {
+                let least = self.now.plus(UNIT);
+                self.now = self.next_moment().expect("a moment").max(least);
+                let now = self.now;
+                let astray = &mut self.astray;
+                astray.retain(|a| a.until.is_none_or(|until| now <= until));
+                self.before = None;
+                self = self.owe(world);
+            }
+        }
+        Ok((self, log))
+    }
+
+    /// HID does what a call asks for.
+    fn perform(&mut self, effect: &Effect, told: &mut Vec<Told>) -> Reply {
+        if self.left.stale > 0 && !is_read(effect) {
+            self.before = Some(self.hid.clone());
+        }
+        let is_issue = matches!(effect, Effect::Issue { .. });
+        let all = is_issue.then(|| super::same::pack(self));
+        let all = all.unwrap_or_default();
+        let is_free = |id: &str| !all.windows(id.len()).any(|part| part == id.as_bytes());
+        self.hid.perform(effect, told, &is_free)
+    }
+
+    fn call_of(&self, person: usize) -> InFlight {
+        let identity = self.people[person].as_ref();
+        let call = identity.and_then(|identity| identity.in_flight.clone());
+        call.expect("a call under way")
+    }
+
+    /// The `sent` mark. An issue that nobody wants must never come so far.
+    fn start(
+        &mut self,
+        world: &World,
+        person: usize,
+        lane: &Lane,
+        log: &mut Log,
+    ) -> Result<InFlight, String> {
+        let seen = Observation::Started(lane.clone());
+        let started = self.see(world, person, &seen, log);
+        let call = started.ok_or_else(|| format!("{lane} is due and does not start"))?;
+        log.started = Some(call.effect.clone());
+        Ok(call)
+    }
+
+    /// The one way to change a person.
+    pub(super) fn see(
+        &mut self,
+        world: &World,
+        person: usize,
+        seen: &Observation,
+        log: &mut Log,
+    ) -> Option<InFlight> {
+        let before = self.people[person].as_ref()?;
+        let mut after = step(&world.policy, before, seen, self.now);
+        if let (Some(mistake), Some(identity)) = (world.mistake, &mut after.identity) {
+            mistake(identity);
+        }
+        self.owed[person] = if world.mistake.is_some() {
+            let identity = after.identity.as_ref();
+            identity.map_or_else(BTreeMap::new, |i| plan::owed(&world.policy, i, self.now))
+        } else {
+            after.owed
+        };
+        self.people[person] = after.identity;
+        log.changes.extend(after.changes);
+        after.started
+    }
+
+    fn tell(&mut self, told: Vec<Told>) {
+        let at = self.now;
+        let entries = told.into_iter().map(|told| Entry {
+            told,
+            at,
+            late: false,
+        });
+        self.feed.extend(entries);
+        self.feed.sort_by(|a, b| a.told.cmp(&b.told));
+    }
+
+    /// As the poller: whoever knows one of its ids is told; what is nobody's is passed over.
+    fn hear(&mut self, world: &World, entry: &Entry, log: &mut Log) {
+        let names = entry.told.names();
+        let knows = |identity: &Identity| {
+            let mut rows = index::rows(identity).into_iter();
+            rows.any(|row| names.iter().any(|name| row.id == remote(manager(), name)))
+        };
+        let mut people = self.people.iter();
+        let owner = people.position(|person| person.as_ref().is_some_and(knows));
+        let seen = Observation::Event(Event {
+            manager: manager(),
+            time: entry.at,
+            what: entry.told.what.happening(),
+        });
+        if let Some(owner) = owner {
+            self.see(world, owner, &seen, log);
+        }
+    }
+}

@@ -97,7 +97,9 @@ impl Daemon {
         let mut managers = BTreeMap::new();
         for (name, settings) in &config.credential_managers {
             let manager = Arc::new(manager(config, name, settings, &engine)?);
-            spawn_manager(lifecycle, &engine, &manager);
+            spawn_manager(lifecycle, &engine, &manager)
+                .await
+                .context("reading where the events were read up to")?;
             managers.insert(name.clone(), manager);
         }
         spawn_timer(lifecycle, &engine);
@@ -235,22 +237,15 @@ fn longest_request(config: &Config) -> Duration {
         .unwrap_or_default()
 }
 
-fn spawn_manager(lifecycle: &Lifecycle, engine: &Arc<Engine>, manager: &Arc<Manager>) {
-    let name = format!("worker {}", manager.name);
-    let beat = lifecycle.beat(&name, TURN_BOUND);
-    lifecycle.spawn(
-        &name,
-        work(
-            Arc::clone(engine),
-            Arc::clone(manager),
-            beat,
-            lifecycle.soft(),
-        ),
-    );
+async fn spawn_manager(
+    lifecycle: &Lifecycle,
+    engine: &Arc<Engine>,
+    manager: &Arc<Manager>,
+) -> Result<(), store::Error> {
     if let Some(polling) = manager.polling {
+        let poller = Poller::open(Arc::clone(engine), Arc::clone(manager), polling).await?;
         let name = format!("poller {}", manager.name);
         let beat = lifecycle.beat(&name, TURN_BOUND);
-        let poller = Poller::new(Arc::clone(engine), Arc::clone(manager), polling);
         lifecycle.spawn(
             &name,
             poll(
@@ -262,6 +257,18 @@ fn spawn_manager(lifecycle: &Lifecycle, engine: &Arc<Engine>, manager: &Arc<Mana
             ),
         );
     }
+    let name = format!("worker {}", manager.name);
+    let beat = lifecycle.beat(&name, TURN_BOUND);
+    lifecycle.spawn(
+        &name,
+        work(
+            Arc::clone(engine),
+            Arc::clone(manager),
+            beat,
+            lifecycle.soft(),
+        ),
+    );
+    Ok(())
 }
 
 /// Claims while it may, and lets what it claimed come to its end.

@@ -39,7 +39,8 @@
 //! | [`worker`] | claims and performs |
 //! | [`poller`] | reads HID's feed |
 //! | [`webhook`] | tells the outside of events: claims deliveries, signs and posts them |
-//! | [`api`] | Seam's routes over HTTP, answered from the store alone |
+//! | [`sandbox`] | plays the app on a sandbox phone, against the simulator's control API |
+//! | [`api`] | Seam's routes over HTTP, answered from the store alone (but for sandbox phones) |
 //! | [`lifecycle`] | signals, draining, supervision, word to systemd |
 //! | [`daemon`] | composes the above and lets them run; decides nothing |
 //! | [`simulator`] | HID Origo played by an independent witness: imports nothing of ours and shares no code with us |
@@ -63,6 +64,7 @@ pub mod manager;
 pub mod origo;
 pub mod poller;
 pub mod retry;
+pub mod sandbox;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;

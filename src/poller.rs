@@ -27,7 +27,7 @@ pub struct Poller {
     engine: Arc<Engine>,
     manager: Arc<Manager>,
     polling: Polling,
-    feed: Option<Feed>,
+    feed: Feed,
     saved_at: Timestamp,
     failing: bool,
 }
@@ -44,24 +44,40 @@ pub enum Polled {
 }
 
 impl Poller {
-    /// A poller for a manager whose feed is on.
-    #[must_use]
-    pub fn new(engine: Arc<Engine>, manager: Arc<Manager>, polling: Polling) -> Self {
-        Self {
+    /// A poller for a manager whose feed is on. Where its reading begins is durable when this returns;
+    /// before that nothing may be asked of HID that the feed would tell of.
+    pub async fn open(
+        engine: Arc<Engine>,
+        manager: Arc<Manager>,
+        polling: Polling,
+    ) -> Result<Self, Error> {
+        let feed = match engine.store().load_feed(manager.id).await? {
+            Some(feed) => feed,
+            None => {
+                // A new database has nothing that an older event could be about.
+                let feed = Feed {
+                    cursor: engine.now(),
+                    seen: Vec::new(),
+                };
+                engine.store().save_feed(manager.id, feed.clone()).await?;
+                feed
+            }
+        };
+        Ok(Self {
             engine,
             manager,
             polling,
-            feed: None,
-            saved_at: Timestamp(0),
+            saved_at: feed.cursor,
+            feed,
             failing: false,
-        }
+        })
     }
 
     /// One poll: at most one call of the events API.
     pub async fn turn(&mut self) -> Result<Polled, Error> {
         let now = self.engine.now();
         let manager = Arc::clone(&self.manager);
-        let mut feed = self.feed().await?;
+        let mut feed = self.feed.clone();
         if let Some(until) = manager.feed_gate.pass(now, manager.request_timeout * 2) {
             return Ok(Polled::NotBefore(until));
         }
@@ -75,10 +91,10 @@ impl Poller {
             return Ok(Polled::NotBefore(at));
         }
         let overlap_ms = i64::try_from(self.polling.overlap.as_millis()).unwrap_or(i64::MAX);
-        let fetched = manager
-            .client
-            .events(feed.cursor.0.min(now.0) - overlap_ms, now.0)
-            .await;
+        // One of the two clocks may be wrong; the longer stretch has every event.
+        let from = feed.cursor.min(now).0.saturating_sub(overlap_ms);
+        let until = self.hid_time(now).max(now);
+        let fetched = manager.client.events(from, until.0).await;
         let answered_at = self.engine.now();
         if !matches!(&fetched, Err(error) if error.status.is_none()) {
             let frees_at = answered_at.plus(manager.events.per);
@@ -94,34 +110,18 @@ impl Poller {
         self.recovered();
         self.hear(&events, now);
         let fresh = self.observe(&mut feed, events, now).await?;
-        feed.cursor = now;
-        feed.seen
-            .retain(|(_, time)| time.0 >= now.0 - 2 * overlap_ms);
+        feed.cursor = self.hid_time(now).min(now);
+        let kept_since = feed.cursor.0.saturating_sub(2 * overlap_ms);
+        feed.seen.retain(|(_, time)| time.0 >= kept_since);
         self.save(feed, fresh > 0).await?;
         emit!(POLL_DONE, manager.name = %manager.name, events = fresh; "{} new events of {}", fresh, manager.name);
         Ok(Polled::Done(fresh))
     }
 
-    async fn feed(&mut self) -> Result<Feed, Error> {
-        if let Some(feed) = &self.feed {
-            return Ok(feed.clone());
-        }
-        let feed = match self.engine.store().load_feed(self.manager.id).await? {
-            Some(feed) => feed,
-            None => {
-                // A new database has nothing that an older event could be about; what comes from
-                // now on must not be missed, should the first polls fail.
-                let feed = Feed {
-                    cursor: self.engine.now(),
-                    seen: Vec::new(),
-                };
-                let save = self.engine.store().save_feed(self.manager.id, feed.clone());
-                save.await?;
-                feed
-            }
-        };
-        self.feed = Some(feed.clone());
-        Ok(feed)
+    /// HID's time, as its last answer told it; ours as long as none did.
+    fn hid_time(&self, ours: Timestamp) -> Timestamp {
+        let skew = self.manager.client.clock_skew().unwrap_or_default();
+        Timestamp(ours.0.saturating_add(skew))
     }
 
     /// Observes what was not seen yet, oldest first.
@@ -187,7 +187,7 @@ impl Poller {
                 .await?;
             self.saved_at = feed.cursor;
         }
-        self.feed = Some(feed);
+        self.feed = feed;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::problem::Problem;
 use super::systems::{Role, System};
-use super::{Call, Reply, show};
+use super::{Api, Call, Reply, show};
 use crate::core::ids::AcsSystemId;
 
 /// The system of this id, or 404.
@@ -19,8 +19,9 @@ pub(super) fn get(call: &Call) -> Result<Reply, Problem> {
     )))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "handlers are alike")]
-pub(super) fn list(call: &Call) -> Result<Reply, Problem> {
+/// All that are configured; to a client session those in which its person has a record.
+pub(super) async fn list(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    let seen = api.systems_in_sight().await?;
     let account = call.params.id("connected_account_id");
     let search = call.params.text("search").map(str::to_lowercase);
     let workspace = call.systems().workspace();
@@ -29,6 +30,7 @@ pub(super) fn list(call: &Call) -> Result<Reply, Problem> {
             && search
                 .as_ref()
                 .is_none_or(|text| system.name.contains(text))
+            && seen.as_ref().is_none_or(|seen| seen.contains(&system.id))
     });
     let shown = systems.map(|system| show::acs_system(&call.settings, system));
     Ok(Reply::list(shown.collect()))

@@ -45,7 +45,7 @@ pub(super) async fn get(api: &Api, call: &Call) -> Result<Reply, Problem> {
             "give one of event_id, event_type and device_id",
         ));
     }
-    let found = api.engine.store().events(query).await?;
+    let found = api.events(query).await?;
     let event = found
         .first()
         .ok_or_else(|| Problem::missing("event_not_found", "event"))?;
@@ -81,7 +81,7 @@ pub(super) async fn list(api: &Api, call: &Call) -> Result<Reply, Problem> {
         limit: u32::try_from(params.number("limit").unwrap_or(PAGE)).unwrap_or(u32::MAX),
     };
     let workspace = call.systems().workspace();
-    let found = api.engine.store().events(query).await?;
+    let found = api.events(query).await?;
     let shown = found.iter().map(|event| webhook::body(workspace, event));
     Ok(Reply::list(shown.collect()))
 }

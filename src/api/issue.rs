@@ -5,22 +5,21 @@
 //! It is answered with that parent, so a request that is sent twice makes no second one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::problem::{Faults, Problem};
 use super::systems::{Manager, Role};
-use super::{Api, Call, Reply, acs_systems, automations, identities, link, show_credential, users};
+use super::{
+    Api, Call, REPEATS_WITHIN, Reply, acs_systems, automations, identities, link, show_credential,
+    users,
+};
 use crate::core::identity::{Identity, Parent};
 use crate::core::ids::{
     AcsSystemId, AcsUserId, AutomationId, IdentityId, ParentId, PartNumber, Timestamp,
 };
 use crate::core::index::Kind;
 use crate::core::wish::Wish;
-
-/// How long a request may come again and mean the same parent.
-const REPEATS_WITHIN: Duration = Duration::from_hours(24);
 
 /// What is asked for, with the ids that it would get.
 struct Ask<'a> {

@@ -1,12 +1,15 @@
-//! The HTTP API: Seam's routes and ours, answered from durable state and never waiting for HID.
+//! The HTTP API: Seam's routes and ours, answered from durable state and never waiting for HID; sandbox phones
+//! alone wait, for its simulator.
 //!
-//! Imports config, core, engine, store, webhook, clock and telemetry. One list (`routes`) decides routes,
-//! verbs, parameters, scopes and response keys; a request passes `Keys`, `params` and one handler.
+//! Imports config, core, engine, sandbox, store, webhook, clock and telemetry. One list (`routes`) decides
+//! routes, verbs, parameters, scopes, whether client sessions may use them, and response keys; a request
+//! passes `keys`, `params` and one handler, whose `sight` ends where its caller's does.
 //! Promises: what was acknowledged is on disk; every answer is JSON and bears `seam-request-id`;
 //! no log line holds a body, a query or a key (contract.md G5, G7).
 
 mod acs_systems;
 mod automations;
+mod client_sessions;
 mod credentials;
 mod events;
 mod identities;
@@ -20,16 +23,17 @@ mod params;
 mod phones;
 mod problem;
 mod routes;
+mod sandbox_phones;
 mod serve;
 mod show;
 mod show_credential;
+mod sight;
 mod status;
 mod systems;
 mod users;
 mod users_change;
 mod webhooks;
 
-use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,27 +42,27 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use self::keys::Keys;
+use self::keys::{Caller, Keys};
 pub use self::openapi::render as openapi_document;
 use self::params::Params;
 use self::problem::{Problem, json_response};
 use self::routes::{ALONE, ROUTES, Route};
 pub use self::serve::{Limits, serve, serve_with};
+use self::sight::Sight;
 use self::systems::Systems;
 use crate::config::{Config, Scope};
-use crate::core::identity::Identity;
-use crate::core::ids::{IdentityId, Timestamp};
-use crate::core::index::Kind;
-use crate::core::wish::Wish;
+use crate::core::ids::Timestamp;
 use crate::emit;
-use crate::engine::{Engine, WishError};
+use crate::engine::Engine;
 use crate::telemetry::{API_FAILED, API_REQUEST};
 
+/// A request that comes again within this time makes nothing twice: SDKs repeat what had no answer.
+const REPEATS_WITHIN: Duration = Duration::from_hours(24);
 /// The largest body that is read (contract.md section 6).
 const LARGEST_BODY: usize = 1024 * 1024;
 /// How long a body may take (contract.md section 6).
@@ -67,11 +71,14 @@ const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// Tells whether every loop of the daemon turns.
 pub type Probe = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// Everything that a request may need.
+/// Everything that a request may need. Clones are handles on the same.
+#[derive(Clone)]
 pub struct Api {
     engine: Arc<Engine>,
-    settings: Mutex<Arc<Settings>>,
+    settings: Arc<Mutex<Arc<Settings>>>,
     probe: Probe,
+    /// Nobody's until a request is let in.
+    sight: Sight,
 }
 
 /// What the configuration says to the API.
@@ -98,8 +105,9 @@ impl Api {
     pub fn new(engine: Arc<Engine>, config: &Config, probe: Probe) -> Self {
         Self {
             engine,
-            settings: Mutex::new(Arc::new(Settings::of(config))),
+            settings: Arc::new(Mutex::new(Arc::new(Settings::of(config)))),
             probe,
+            sight: Sight::Nobody,
         }
     }
 
@@ -112,63 +120,17 @@ impl Api {
     fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.lock().unwrap_or_else(PoisonError::into_inner))
     }
-
-    /// Whose this is.
-    async fn find(&self, kind: Kind, id: impl Display) -> Result<Option<IdentityId>, Problem> {
-        Ok(self.engine.store().find(kind, id.to_string()).await?)
-    }
-
-    /// The identity as last committed.
-    async fn load(&self, id: IdentityId) -> Result<Option<Identity>, Problem> {
-        let loaded = self.engine.store().load(id).await?;
-        Ok(loaded.map(|loaded| loaded.identity))
-    }
-
-    /// The identity that has this.
-    async fn owner(&self, kind: Kind, id: impl Display) -> Result<Option<Identity>, Problem> {
-        match self.find(kind, id).await? {
-            Some(owner) => self.load(owner).await,
-            None => Ok(None),
-        }
-    }
-
-    /// Takes wishes in; the checks belong into `decide`, where they hold against everybody else's.
-    async fn wish(
-        &self,
-        id: IdentityId,
-        call: &Call,
-        decide: impl Fn(Option<&Identity>) -> Result<Vec<Wish>, Problem>,
-    ) -> Result<Option<Identity>, Problem> {
-        let wished = self.engine.wish(id, &call.caller, decide).await;
-        wished.map_err(|error| match error {
-            WishError::Refused(problem) => problem,
-            WishError::Store(error) => Problem::from(error),
-        })
-    }
-}
-
-impl Api {
-    /// As [`Api::wish`], for several identities in one transaction.
-    async fn wish_all(
-        &self,
-        ids: &[IdentityId],
-        call: &Call,
-        decide: impl Fn(&[Option<&Identity>]) -> Result<Vec<Vec<Wish>>, Problem>,
-    ) -> Result<Vec<Option<Identity>>, Problem> {
-        let wished = self.engine.wish_all(ids, &call.caller, decide).await;
-        wished.map_err(|error| match error {
-            WishError::Refused(problem) => problem,
-            WishError::Store(error) => Problem::from(error),
-        })
-    }
 }
 
 /// A request that was let in.
 struct Call {
-    /// The key's name: the cause of what follows.
+    /// The key's name, or which client session: the cause of what follows.
     caller: String,
     /// How far the key reaches; `None`: there is none.
     scope: Option<Scope>,
+    /// The client session that calls.
+    session: Option<Uuid>,
+    verb: Method,
     params: Params,
     settings: Arc<Settings>,
     now: Timestamp,
@@ -276,12 +238,16 @@ async fn pass(api: &Api, route: &'static Route, request: Request) -> Result<Resp
         return Err(Problem::verb(route.verbs.names()));
     }
     let settings = api.settings();
-    let (caller, scope) = match route.scope {
+    let caller = match route.scope {
         Some(needed) => {
-            let key = settings.keys.admit(request.headers(), needed)?;
-            (key.name.clone(), Some(key.scope))
+            api.admit(&settings.keys, route, needed, request.headers())
+                .await?
         }
-        None => (String::new(), None),
+        None => Caller::anybody(),
+    };
+    let api = Api {
+        sight: caller.sight,
+        ..api.clone()
     };
     let (head, body) = request.into_parts();
     let body = tokio::time::timeout(BODY_DEADLINE, read_body(body))
@@ -290,14 +256,16 @@ async fn pass(api: &Api, route: &'static Route, request: Request) -> Result<Resp
     check_content_type(&head.headers, &body)?;
     let query = head.uri.query().unwrap_or_default();
     let call = Call {
-        caller,
-        scope,
+        caller: caller.name,
+        scope: caller.scope,
+        session: caller.session,
+        verb: head.method,
         params: Params::read(route.params, query, &body)?,
         settings,
         now: api.engine.now(),
         path: head.uri.path().to_owned(),
     };
-    let reply = (route.run)(api, &call).await?;
+    let reply = (route.run)(&api, &call).await?;
     Ok(json_response(StatusCode::OK, &reply.into_json(route.key)))
 }
 

@@ -21,7 +21,10 @@ const REFUSALS: &[(&str, &str)] = &[
 ];
 /// And where a key is needed, or an object looked up.
 const KEYED_REFUSALS: &[(&str, &str)] = &[
-    ("401", "no key, or an unknown one"),
+    (
+        "401",
+        "no key, or an unknown one, or a client session that does not hold or reach so far",
+    ),
     ("403", "the key's scope does not reach so far"),
     ("404", "there is no such object"),
     ("409", "it clashes with what is there"),
@@ -62,6 +65,11 @@ pub fn render() -> Value {
                     "scheme": "bearer",
                     "description": "A key of `origo-adapter api-key new`. Scopes: read < invite < write.",
                 },
+                "client_session": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The token of a client session; reaches what is its person's.",
+                },
             },
         },
     })
@@ -101,11 +109,17 @@ fn operation(route: &Route, path: &str, verb: &str) -> Value {
         });
         operation["parameters"] = parameters.collect();
     }
-    operation["security"] = match route.scope {
-        Some(scope) => json!([{ "api_key": [scope_name(scope)] }]),
-        None => json!([]),
-    };
+    operation["security"] = security(route);
     operation
+}
+
+/// Any one of these lets a request in.
+fn security(route: &Route) -> Value {
+    let key = route
+        .scope
+        .map(|scope| json!({ "api_key": [scope_name(scope)] }));
+    let session = route.sessions.then(|| json!({ "client_session": [] }));
+    key.into_iter().chain(session).collect()
 }
 
 fn scope_name(scope: Scope) -> &'static str {
@@ -220,6 +234,9 @@ fn kind(kind: ParamKind) -> Value {
         ParamKind::Flag => json!({ "type": "boolean" }),
         ParamKind::Count(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
         ParamKind::Instant => json!({ "type": "string", "format": "date-time" }),
+        ParamKind::Fields(fields) => {
+            json!({ "type": "object", "properties": properties(fields) })
+        }
         ParamKind::OneOf(words) => json!({ "type": "string", "enum": words }),
         ParamKind::NotYet => json!({ "type": "null", "description": NOT_YET }),
     }
@@ -288,9 +305,12 @@ mod tests {
                 .flat_map(|path| route.verbs.names().iter().map(move |verb| (path, verb)))
             {
                 let operation = &document["paths"][path][verb.to_lowercase()];
-                let wanted = match route.scope {
-                    Some(scope) => json!([{ "api_key": [scope_name(scope)] }]),
-                    None => json!([]),
+                let wanted = match (route.scope, route.sessions) {
+                    (Some(scope), false) => json!([{ "api_key": [scope_name(scope)] }]),
+                    (Some(scope), true) => {
+                        json!([{ "api_key": [scope_name(scope)] }, { "client_session": [] }])
+                    }
+                    (None, _) => json!([]),
                 };
                 assert_eq!(operation["security"], wanted, "{verb} {path}");
             }

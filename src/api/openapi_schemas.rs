@@ -381,7 +381,8 @@ const RESOURCES: &[Resource] = &[
         "client_sessions",
         &[
             need("client_session_id", Id),
-            need("token", Text),
+            // Shown to write keys and to the session itself.
+            may("token", Text),
             need("workspace_id", Id),
             need("created_at", Instant),
             need("expires_at", Instant),

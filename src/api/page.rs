@@ -87,7 +87,7 @@ async fn collect(
     loop {
         let wanted = most.saturating_sub(found.len());
         query.limit = u32::try_from(wanted.min(PAGE_READ)).unwrap_or(u32::MAX);
-        let rows = api.engine.store().list(query.clone()).await?;
+        let rows = api.rows(query.clone()).await?;
         let read = rows.len();
         query.after = rows.last().map(|(row, _)| (row.created_at, row.id.clone()));
         for (row, loaded) in rows {

@@ -16,7 +16,7 @@ fn missing() -> Problem {
 }
 
 /// A deactivated phone is out of sight at once (seam-api.md 10, row 13).
-fn is_shown(phone: &Phone) -> bool {
+pub(super) fn is_shown(phone: &Phone) -> bool {
     phone.removed_at.is_none() && phone.removal.is_none()
 }
 

@@ -78,6 +78,19 @@ impl Problem {
         )
     }
 
+    /// 401: a client session that is worth nothing.
+    pub(super) fn session(kind: &'static str, message: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, kind, message)
+    }
+
+    /// 401: a client session where none is let in.
+    pub(super) fn session_refused() -> Self {
+        Self::session(
+            "client_session_token_used_for_api_key",
+            "this needs an API key; a client session does not reach so far",
+        )
+    }
+
     /// 403: the key does not reach so far.
     pub(super) fn forbidden(needed: &'static str) -> Self {
         Self::new(

@@ -1,4 +1,4 @@
-//! The one list of routes: paths, verbs, scope, parameters, response key, handler (seam-api.md 3, 9).
+//! The one list of routes: paths, verbs, scope, client sessions, parameters, response key, handler (seam-api.md 3, 9).
 //!
 //! To add a route is one entry here and one function; nothing else names a path.
 
@@ -6,12 +6,13 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::params::{
-    Param, code, count, email, flag, id, ids, instant, not_yet, one_of, phone_number, text, texts,
+    Param, code, count, email, fields, flag, id, ids, instant, not_yet, one_of, phone_number, text,
+    texts,
 };
 use super::problem::Problem;
 use super::{
-    Api, Call, Reply, acs_systems, automations, credentials, events, identities, issue, link,
-    openapi, phones, status, users, users_change, webhooks,
+    Api, Call, Reply, acs_systems, automations, client_sessions, credentials, events, identities,
+    issue, link, openapi, phones, sandbox_phones, status, users, users_change, webhooks,
 };
 use crate::config::Scope;
 
@@ -22,6 +23,8 @@ pub(super) struct Route {
     pub(super) verbs: Verbs,
     /// `None`: no key is needed.
     pub(super) scope: Option<Scope>,
+    /// Client sessions may use it too, for their own person (seam-api.md 1.1).
+    pub(super) sessions: bool,
     /// What is not named here is dropped.
     pub(super) params: &'static [Param],
     /// Under which the answer stands; `None`: it is `{"ok": true}`; [`ALONE`]: it stands alone.
@@ -79,12 +82,13 @@ impl Verbs {
 pub(super) const PAGE: i64 = 500;
 
 macro_rules! routes {
-    ($($verbs:ident $scope:ident [$($path:literal)+] ($($param:expr),* $(,)?) $(=> $key:literal)? : $run:tt;)+) => {
+    ($($verbs:ident $scope:ident $(or $session:ident)? [$($path:literal)+] ($($param:expr),* $(,)?) $(=> $key:literal)? : $run:tt;)+) => {
         /// Every route.
         pub(super) static ROUTES: &[Route] = &[$(Route {
             paths: &[$($path),+],
             verbs: Verbs::$verbs,
             scope: routes!(@scope $scope),
+            sessions: routes!(@sessions $($session)?),
             params: &[$($param),*],
             key: routes!(@key $($key)?),
             run: routes!(@run $run),
@@ -92,6 +96,8 @@ macro_rules! routes {
     };
     (@scope Open) => { None };
     (@scope $scope:ident) => { Some(Scope::$scope) };
+    (@sessions) => { false };
+    (@sessions Session) => { true };
     (@run {$module:ident::$run:ident}) => { |api, call| Box::pin($module::$run(api, call)) };
     (@run {at_once $module:ident::$run:ident}) => {
         |_, call| Box::pin(std::future::ready($module::$run(call)))
@@ -107,7 +113,7 @@ routes! {
     Read Read ["/user_identities/get"]
         (id("user_identity_id"), text("user_identity_key"))
         => "user_identity": {identities::get};
-    Read Read ["/user_identities/list"]
+    Read Read or Session ["/user_identities/list"]
         (ids("user_identity_ids"), id("credential_manager_acs_system_id"), instant("created_before"), text("search"), count("limit", PAGE), text("page_cursor"))
         => "user_identities": {identities::list};
     Delete Write ["/user_identities/delete"]
@@ -126,7 +132,7 @@ routes! {
     Read Read ["/user_identities/list_acs_users"]
         (id("user_identity_id").required())
         => "acs_users": {link::list_acs_users};
-    Read Read ["/user_identities/list_acs_systems"]
+    Read Read or Session ["/user_identities/list_acs_systems"]
         (id("user_identity_id").required())
         => "acs_systems": {link::list_acs_systems};
     Read Read ["/user_identities/list_accessible_entrances"]
@@ -139,17 +145,17 @@ routes! {
     Create Write ["/user_identities/enrollment_automations/launch" "/enrollment_automations/launch"]
         (id("user_identity_id").required(), id("credential_manager_acs_system_id").required(), flag("create_credential_manager_user"), id("credential_manager_acs_user_id"), id("acs_credential_pool_id"))
         => "enrollment_automation": {automations::launch};
-    Read Read ["/user_identities/enrollment_automations/get" "/enrollment_automations/get"]
+    Read Read or Session ["/user_identities/enrollment_automations/get" "/enrollment_automations/get"]
         (id("enrollment_automation_id").required())
         => "enrollment_automation": {automations::get};
-    Read Read ["/user_identities/enrollment_automations/list" "/enrollment_automations/list"]
+    Read Read or Session ["/user_identities/enrollment_automations/list" "/enrollment_automations/list"]
         (id("user_identity_id").required())
         => "enrollment_automations": {automations::list};
     Delete Write ["/user_identities/enrollment_automations/delete" "/enrollment_automations/delete"]
         (id("enrollment_automation_id").required())
         : {automations::delete};
 
-    Create Invite ["/enrollment_automations/invitations/get_or_create"]
+    Create Invite or Session ["/enrollment_automations/invitations/get_or_create"]
         (id("enrollment_automation_id").required(), text("custom_sdk_installation_id"))
         => "invitation": {automations::get_or_create_invitation};
     Create Invite ["/enrollment_automations/invitations/resend"]
@@ -162,7 +168,7 @@ routes! {
     Read Read ["/acs/users/get"]
         (id("acs_user_id"), id("user_identity_id"), id("acs_system_id"))
         => "acs_user": {users::get};
-    Read Read ["/acs/users/list"]
+    Read Read or Session ["/acs/users/list"]
         (id("acs_system_id"), id("user_identity_id"), email("user_identity_email_address"), phone_number("user_identity_phone_number"), instant("created_before"), text("search"), count("limit", PAGE), text("page_cursor"))
         => "acs_users": {users::list};
 
@@ -185,9 +191,9 @@ routes! {
     Read Read ["/acs/systems/get"]
         (id("acs_system_id").required())
         => "acs_system": {at_once acs_systems::get};
-    Read Read ["/acs/systems/list"]
+    Read Read or Session ["/acs/systems/list"]
         (id("connected_account_id"), text("search"), not_yet("customer_key"))
-        => "acs_systems": {at_once acs_systems::list};
+        => "acs_systems": {acs_systems::list};
     Read Read ["/acs/systems/list_compatible_credential_manager_acs_systems"]
         (id("acs_system_id").required())
         => "acs_systems": {at_once acs_systems::list_compatible};
@@ -198,7 +204,7 @@ routes! {
     Read Read ["/acs/credentials/get"]
         (id("acs_credential_id").required())
         => "acs_credential": {credentials::get};
-    Read Read ["/acs/credentials/list"]
+    Read Read or Session ["/acs/credentials/list"]
         (id("acs_user_id"), id("acs_system_id"), id("user_identity_id"), flag("is_multi_phone_sync_credential"), instant("created_before"), text("search"), count("limit", PAGE), text("page_cursor"))
         => "acs_credentials": {credentials::list};
     Delete Write ["/acs/credentials/delete"]
@@ -224,7 +230,7 @@ routes! {
         (id("user_identity_id").required(), id("credential_manager_acs_system_id").required(), flag("create_credential_manager_user"), id("credential_manager_acs_user_id"), id("acs_credential_pool_id"))
         => "acs_credential_provisioning_automation": {automations::launch};
 
-    Delete Write ["/phones/deactivate"]
+    Delete Write or Session ["/phones/deactivate"]
         (id("device_id").required())
         : {phones::deactivate};
     Read Read ["/phones/list"]
@@ -233,11 +239,14 @@ routes! {
     Read Read ["/phones/get"]
         (id("device_id").required())
         => "phone": {phones::get};
+    Create Write ["/phones/simulate/create_sandbox_phone"]
+        (id("user_identity_id").required(), text("custom_sdk_installation_id"), fields("phone_metadata", sandbox_phones::METADATA))
+        => "phone": {sandbox_phones::create};
 
-    Read Read ["/events/get"]
+    Read Read or Session ["/events/get"]
         (id("event_id"), text("event_type"), id("device_id"))
         => "event": {events::get};
-    Read Read ["/events/list"]
+    Read Read or Session ["/events/list"]
         (text("since"), texts("between"), text("event_type"), texts("event_types"), ids("event_ids"), id("acs_credential_id"), id("acs_user_id"), id("acs_system_id"), ids("acs_system_ids"), id("user_identity_id"), id("device_id"), ids("device_ids"), id("connected_account_id"), count("limit", PAGE), code("unstable_offset"))
         => "events": {events::list};
 
@@ -255,7 +264,29 @@ routes! {
         (text("webhook_id").required())
         : {webhooks::delete};
 
-    Read Read ["/workspaces/get"] () => "workspace": {at_once status::workspace};
+    Put Write ["/client_sessions/create"]
+        (id("user_identity_id"), ids("user_identity_ids"), text("user_identifier_key"), not_yet("connected_account_ids"), not_yet("connect_webview_ids"), instant("expires_at"), not_yet("customer_key"))
+        => "client_session": {client_sessions::create};
+    Read Read or Session ["/client_sessions/get"]
+        (id("client_session_id"), text("user_identifier_key"))
+        => "client_session": {client_sessions::get};
+    Create Write ["/client_sessions/get_or_create"]
+        (id("user_identity_id"), ids("user_identity_ids"), text("user_identifier_key"), not_yet("connected_account_ids"), not_yet("connect_webview_ids"), instant("expires_at"))
+        => "client_session": {client_sessions::get_or_create};
+    Read Read ["/client_sessions/list"]
+        (id("client_session_id"), text("user_identifier_key"), id("user_identity_id"), id("connect_webview_id"), flag("without_user_identifier_key"))
+        => "client_sessions": {client_sessions::list};
+    Update Write ["/client_sessions/grant_access"]
+        (id("client_session_id"), text("user_identifier_key"), id("user_identity_id"), ids("user_identity_ids"), not_yet("connected_account_ids"), not_yet("connect_webview_ids"))
+        => "client_session": {client_sessions::grant_access};
+    Create Write ["/client_sessions/revoke"]
+        (id("client_session_id").required())
+        : {client_sessions::revoke};
+    Delete Write ["/client_sessions/delete"]
+        (id("client_session_id").required())
+        : {client_sessions::delete};
+
+    Read Read or Session ["/workspaces/get"] () => "workspace": {at_once status::workspace};
     Probe Open ["/healthz"] () => "health": {at_once status::healthz};
     Probe Open ["/readyz"] () => "readiness": {status::readyz};
     Probe Open ["/openapi.json"] () => "": {at_once openapi::document};
@@ -284,6 +315,7 @@ mod tests {
                 Verbs::Create => assert!(route.scope > Some(Scope::Read), "{path}"),
                 Verbs::Probe => assert!(route.scope.is_none(), "{path}"),
             }
+            assert!(route.scope.is_some() || !route.sessions, "{path}");
             let names: BTreeSet<_> = route.params.iter().map(|param| param.name).collect();
             assert_eq!(
                 names.len(),

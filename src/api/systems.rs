@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use url::Url;
 use uuid::Uuid;
 
 use crate::config::{self, Config, Environment};
@@ -40,6 +41,8 @@ pub(super) enum Role {
 pub(super) struct Manager {
     /// Where its organization lives.
     pub(super) environment: Environment,
+    /// Where sandbox phones register; `None`: they don't.
+    pub(super) control_url: Option<Url>,
     /// Where nothing else names one.
     pub(super) default_part_number: Option<PartNumber>,
     /// Card details that name a part number.
@@ -62,11 +65,13 @@ impl Systems {
                 let part_number = PartNumber(entry.part_number.clone());
                 (entry.acs_credential_pool_id, part_number)
             });
+            let simulated = manager.environment == Environment::Simulator;
             System {
                 id: AcsSystemId(manager.acs_system_id),
                 name: name.clone(),
                 role: Role::Manager(Manager {
                     environment: manager.environment,
+                    control_url: manager.control_url.clone().filter(|_| simulated),
                     default_part_number: manager.default_part_number.clone().map(PartNumber),
                     card_profiles: manager.card_profiles.clone(),
                     pools: pools.collect(),

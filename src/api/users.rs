@@ -3,9 +3,9 @@
 use uuid::Uuid;
 
 use super::problem::{Faults, Problem};
-use super::{Api, Call, Reply, acs_systems, identities, page, show};
+use super::{Api, Call, REPEATS_WITHIN, Reply, acs_systems, identities, link, page, show};
 use crate::core::identity::{Identity, Profile};
-use crate::core::ids::{AcsSystemId, AcsUserId, IdentityId, Personal};
+use crate::core::ids::{AcsSystemId, AcsUserId, IdentityId, Personal, Timestamp};
 use crate::core::index::{self, Kind};
 use crate::core::wish::Wish;
 use crate::store::ListQuery;
@@ -66,6 +66,23 @@ async fn refuse_unlinked(
     Ok(())
 }
 
+/// The ACS user that this very request made before, its answer lost on the way.
+fn repeated(
+    home: Option<&Identity>,
+    person: &Profile,
+    system: AcsSystemId,
+    now: Timestamp,
+) -> Option<AcsUserId> {
+    let (id, user) = link::twin(home, person, system)?;
+    let same = (&user.full_name, &user.email_address, &user.phone_number)
+        == (
+            &person.full_name,
+            &person.email_address,
+            &person.phone_number,
+        );
+    (same && now.since(user.created_at) < REPEATS_WITHIN).then_some(id)
+}
+
 pub(super) async fn create(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let params = &call.params;
     let personal = |name| params.text(name).map(|text| Personal(text.to_owned()));
@@ -74,17 +91,23 @@ pub(super) async fn create(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let email = personal("email_address").or_else(|| personal("email"));
     let phone = personal("phone_number");
     let owner = params.id("user_identity_id").map(IdentityId);
-    if owner.is_some() {
-        refuse_unlinked(api, system, (email.as_ref(), phone.as_ref())).await?;
-    }
-    let id = AcsUserId(Uuid::new_v4());
-    let wish = Wish::AcsUser {
-        id,
-        acs_system: system,
+    let person = Profile {
+        key: None,
         full_name: personal("full_name"),
         email_address: email,
         phone_number: phone,
     };
+    if owner.is_some() {
+        let found_by = (person.email_address.as_ref(), person.phone_number.as_ref());
+        refuse_unlinked(api, system, found_by).await?;
+    } else if let Some(home) = link::home_of_twin(api, &person, system).await? {
+        let home = api.load(home).await?;
+        if let Some(id) = repeated(home.as_ref(), &person, system, call.now) {
+            return reply(call, home.as_ref(), id);
+        }
+    }
+    let id = AcsUserId(Uuid::new_v4());
+    let wish = wish_of(&person, id, system);
     let decide = |identity: Option<&Identity>| {
         if owner.is_some() && identities::present(identity)?.acs_user_in(system).is_some() {
             return Err(second());

@@ -1,22 +1,19 @@
 //! `/webhooks`: who is told of events (seam-api.md 3.8, 6.2). Secrets are shown to write keys alone.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::problem::Problem;
-use super::{Api, Call, Reply};
+use super::{Api, Call, REPEATS_WITHIN, Reply};
 use crate::config::Scope;
 use crate::core::announce::EventType;
 use crate::core::ids::Timestamp;
 use crate::store::Webhook;
 use crate::webhook::{sign, target};
 
-/// The same wish again within this time makes no second webhook: SDKs repeat what had no answer.
-const REPLAY: Duration = Duration::from_hours(24);
 /// Stands for every type.
 const ALL: &str = "*";
 
@@ -35,7 +32,7 @@ pub(super) async fn create(api: &Api, call: &Call) -> Result<Reply, Problem> {
         created_at: call.now,
         enabled: true,
     };
-    let millis = i64::try_from(REPLAY.as_millis()).unwrap_or(i64::MAX);
+    let millis = i64::try_from(REPEATS_WITHIN.as_millis()).unwrap_or(i64::MAX);
     let since = Timestamp(call.now.0.saturating_sub(millis));
     let webhook = api.engine.store().create_webhook(webhook, since).await?;
     Ok(Reply::one(show(call, &webhook)))

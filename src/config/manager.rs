@@ -58,6 +58,8 @@ pub(super) fn credential_manager(
         url(&mut table, "events_url", environment, |urls| urls.events).map(Some)
     };
 
+    let control_url = table.optional("control_url", base_url);
+
     let acs_system_id = acs_system_id.map(|set| {
         set.unwrap_or_else(|| derive(workspace_id, &format!("credential_manager/{name}")))
     });
@@ -72,6 +74,7 @@ pub(super) fn credential_manager(
         token_url: token_url?,
         mobile_identities_url: mobile_identities_url?,
         events_url: events_url?,
+        control_url: control_url?,
         application_id: application_id?,
         application_version: application_version?,
         client_id: client_id?,

@@ -53,6 +53,8 @@ pub struct CredentialManager {
     pub mobile_identities_url: Url,
     /// Absent only where `polling.events` is off.
     pub events_url: Option<Url>,
+    /// Where the simulator's control API is; without it there are no sandbox phones.
+    pub control_url: Option<Url>,
     pub application_id: String,
     pub application_version: String,
     pub client_id: String,

@@ -1,4 +1,4 @@
-//! The loop of webhooks: claims and delivers, and forgets old events.
+//! The loop of webhooks: claims and delivers, and forgets old events and client sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::store;
 use crate::webhook::target::Sender;
 use crate::webhook::{self, Courier};
 
-/// Old events are forgotten this often, a batch at a time.
+/// What is old is forgotten this often, a batch at a time.
 const PRUNE_EVERY: Duration = Duration::from_mins(5);
 
 /// Starts the loop of webhooks.
@@ -39,7 +39,7 @@ pub(super) fn spawn(
     Ok(())
 }
 
-/// Delivers while it may, and forgets old events now and then. What is under way ends by its time-out.
+/// Delivers while it may, and forgets what is old now and then. What is under way ends by its time-out.
 async fn carry(courier: Arc<Courier>, engine: Arc<Engine>, beat: Beat, soft: CancellationToken) {
     let mut commits = engine.commits();
     let mut jobs = JoinSet::new();
@@ -74,7 +74,7 @@ async fn turn(
         *prune_at = now.plus(PRUNE_EVERY);
         let kept = i64::try_from(webhook::RETENTION.as_millis()).unwrap_or(i64::MAX);
         let before = Timestamp(now.0.saturating_sub(kept));
-        engine.store().prune_events(before).await?;
+        engine.store().prune(before).await?;
     }
     loop {
         match courier.next().await? {

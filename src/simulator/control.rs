@@ -20,6 +20,8 @@ struct Redeem {
     code: Option<String>,
     external_id: Option<String>,
     email: Option<String>,
+    /// One of the app: it keeps the container that it has with this person, and the code stays as it is.
+    installation: Option<String>,
     #[serde(default)]
     device: Device,
 }
@@ -195,9 +197,15 @@ fn redeem(hid: &mut Hid, now: i64, wanted: Redeem) -> Result<Value, String> {
             .map(|item| item.code),
     };
     let code = found.ok_or_else(|| "this person has no pending invitation".to_owned())?;
-    let container = hid
-        .redeem(now, &code, wanted.device)
-        .map_err(|error| error.to_string())?;
+    let installation = wanted.installation.as_deref();
+    let known = installation.and_then(|name| hid.installed(&code, name));
+    let container = match known {
+        Some(container) => container,
+        None => hid
+            .redeem(now, &code, wanted.device)
+            .map_err(|error| error.to_string())?,
+    };
+    hid.set_installation(container, installation);
     Ok(json!({ "container_id": container }))
 }
 

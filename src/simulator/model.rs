@@ -103,6 +103,8 @@ pub(super) struct Invitation {
 pub(super) struct Container {
     pub(super) id: u64,
     pub(super) invitation: u64,
+    /// Which installation of the app, where it says so. HID knows nothing of it.
+    pub(super) installation: Option<String>,
     pub(super) device: Device,
     pub(super) status: ContainerStatus,
     pub(super) was_active: bool,

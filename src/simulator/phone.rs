@@ -105,6 +105,7 @@ impl Hid {
             user.containers.push(Container {
                 id,
                 invitation,
+                installation: None,
                 device,
                 status: ContainerStatus::Initialized,
                 was_active: false,
@@ -126,6 +127,28 @@ impl Hid {
         self.due.add(ready, Work::ContainerReady(id));
         self.advance(now);
         id
+    }
+
+    /// The container that an installation of the app has with the person whose code this is, spent or not.
+    pub fn installed(&self, invitation_code: &str, installation: &str) -> Option<u64> {
+        let invitation = self.world.codes.get(invitation_code)?;
+        let owner = self.world.owner_of_invitation.get(invitation)?;
+        let mut containers = self.world.users.get(owner)?.containers.iter();
+        let found = containers.find(|item| {
+            let stays = match item.status {
+                ContainerStatus::Initialized | ContainerStatus::Active => true,
+                ContainerStatus::DeleteInitiated | ContainerStatus::Deleted => false,
+            };
+            stays && item.installation.as_deref() == Some(installation)
+        })?;
+        Some(found.id)
+    }
+
+    /// Remembers whose container it is.
+    pub fn set_installation(&mut self, container: u64, installation: Option<&str>) {
+        if let Some(item) = self.world.container_mut(container) {
+            item.installation = installation.map(str::to_owned);
+        }
     }
 
     /// The app leaves a phone. Whether HID learns of it is a setting; false: no such phone is there.

@@ -20,9 +20,11 @@ use crate::core::state::Change;
 
 pub mod journal;
 mod outbox;
+mod session;
 pub mod sqlite;
 
 pub use outbox::{Delivery, DeliveryClaim, Event, EventQuery, NewEvent, Outcome, Settled, Webhook};
+pub use session::{ClientSession, SessionChange, SessionQuery};
 
 /// What a verb returns.
 pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -33,7 +35,8 @@ pub trait Store: Send + Sync {
     fn load(&self, id: IdentityId) -> Verb<'_, Option<Loaded>>;
 
     /// Identity, owed effects, index, journal, claim and window slots in one transaction, durable when this returns.
-    /// What is looked at in turn, and refuses the whole: revision, claim, windows, index rows.
+    /// What is looked at in turn, and refuses the whole: revision, claim, windows, index rows. Client sessions of
+    /// an identity that is gone or being deleted end with it, and are told of.
     fn commit(&self, commit: Commit) -> Verb<'_, ()>;
 
     /// As [`Store::commit`] for several identities: in this order, all of them or none.
@@ -72,8 +75,8 @@ pub trait Store: Send + Sync {
     /// Events, newest first unless asked otherwise.
     fn events(&self, query: EventQuery) -> Verb<'_, Vec<Event>>;
 
-    /// Forgets events kept before then, with what they still owe; some at a time.
-    fn prune_events(&self, before: Timestamp) -> Verb<'_, ()>;
+    /// Forgets events kept before then, with what they still owe, and client sessions that expired before then; some at a time.
+    fn prune(&self, before: Timestamp) -> Verb<'_, ()>;
 
     /// Makes a webhook, or finds the enabled one that was made for the same address and types since `since`.
     fn create_webhook(&self, webhook: Webhook, since: Timestamp) -> Verb<'_, Webhook>;
@@ -95,6 +98,18 @@ pub trait Store: Send + Sync {
 
     /// Settles a claimed delivery; one whose claim was lost, or that is gone, changes nothing.
     fn settle_delivery(&self, settled: Settled) -> Verb<'_, ()>;
+
+    /// Makes a client session, or finds the one of the same name that holds when it would be made.
+    fn create_client_session(&self, session: ClientSession) -> Verb<'_, ClientSession>;
+
+    /// Client sessions, newest first, ended ones included.
+    fn client_sessions(&self, query: SessionQuery) -> Verb<'_, Vec<ClientSession>>;
+
+    /// Grants or revokes a client session. An unknown one stays unknown.
+    fn change_client_session(&self, id: Uuid, change: SessionChange) -> Verb<'_, ()>;
+
+    /// Forgets a client session, and tells of it.
+    fn delete_client_session(&self, id: Uuid, now: Timestamp) -> Verb<'_, ()>;
 
     /// Counts for heartbeat and status: owed effects by class, and claims.
     fn counts(&self) -> Verb<'_, Counts>;

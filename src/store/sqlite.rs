@@ -10,6 +10,7 @@ mod group;
 mod open;
 mod outbox;
 mod read;
+mod sessions;
 mod slots;
 mod write;
 
@@ -24,8 +25,9 @@ use uuid::Uuid;
 use self::group::{Write, Writer};
 use self::open::Place;
 use super::{
-    Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event, EventQuery, Feed, Grant,
-    JournalRow, ListQuery, Loaded, Settled, Slot, Store, Verb, Webhook,
+    ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
+    EventQuery, Feed, Grant, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery, Settled,
+    Slot, Store, Verb, Webhook,
 };
 use crate::core::announce::EventType;
 use crate::core::effect::Class;
@@ -266,8 +268,8 @@ impl Store for Sqlite {
         Box::pin(self.read(move |conn| outbox::events(conn, &query)))
     }
 
-    fn prune_events(&self, before: Timestamp) -> Verb<'_, ()> {
-        Box::pin(self.write(Write::PruneEvents { before }))
+    fn prune(&self, before: Timestamp) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::Prune { before }))
     }
 
     fn create_webhook(&self, webhook: Webhook, since: Timestamp) -> Verb<'_, Webhook> {
@@ -307,6 +309,27 @@ impl Store for Sqlite {
 
     fn settle_delivery(&self, settled: Settled) -> Verb<'_, ()> {
         Box::pin(self.write(Write::SettleDelivery { settled }))
+    }
+
+    fn create_client_session(&self, session: ClientSession) -> Verb<'_, ClientSession> {
+        Box::pin(async move {
+            let wanted = session.clone();
+            self.write(Write::CreateSession { session }).await?;
+            self.read(move |conn| sessions::created(conn, &wanted))
+                .await
+        })
+    }
+
+    fn client_sessions(&self, query: SessionQuery) -> Verb<'_, Vec<ClientSession>> {
+        Box::pin(self.read(move |conn| sessions::sessions(conn, &query)))
+    }
+
+    fn change_client_session(&self, id: Uuid, change: SessionChange) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::ChangeSession { id, change }))
+    }
+
+    fn delete_client_session(&self, id: Uuid, now: Timestamp) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::DeleteSession { id, now }))
     }
 
     fn counts(&self) -> Verb<'_, Counts> {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and those it may import. Anything may import the telemetry macro `emit!` that imports telemetry.
-const MAP: [(&str, &[&str]); 19] = [
+const MAP: [(&str, &[&str]); 20] = [
     ("core", &[]),
     ("clock", &[]),
     ("telemetry", &[]),
@@ -45,6 +45,7 @@ const MAP: [(&str, &[&str]); 19] = [
         "webhook",
         &["core", "store", "engine", "clock", "telemetry"],
     ),
+    ("sandbox", &["core", "origo"]),
     (
         "api",
         &[
@@ -52,6 +53,7 @@ const MAP: [(&str, &[&str]); 19] = [
             "store",
             "engine",
             "webhook",
+            "sandbox",
             "config",
             "clock",
             "telemetry",

@@ -1,4 +1,4 @@
-//! What the model check found, each as short as it gets.
+//! Calls whose effects and answers cross, each story as short as it gets. A search through all orders of events found them.
 
 use origo_adapter::core::effect::Lane;
 use origo_adapter::core::observation::{
@@ -60,7 +60,10 @@ fn an_invitation_redeemed_before_its_call_is_answered_is_spent() {
     scene.answer(call, Answer::InvitationCreated(seen));
     assert!(scene.enrollment().open_invitation().is_none());
     scene.wish(wish_invite(false));
-    assert_eq!(scene.owes(&invitation_lane()), "enroll create_invitation +0");
+    assert_eq!(
+        scene.owes(&invitation_lane()),
+        "enroll create_invitation +0"
+    );
 }
 
 #[test]
@@ -75,8 +78,8 @@ fn a_late_answer_of_an_earlier_call_does_not_end_a_later_doubt() {
     scene.reads_phone(vec![]);
     scene.wish(wish_parent(2, 1));
     scene.fails(&lane, Fault::Unanswered);
-    let late = key_seen("1000", 1, Cs::IssueInitiated);
-    scene.answer(first, Answer::Issued(late));
+    let stray = key_seen("1000", 1, Cs::IssueInitiated);
+    scene.answer(first, Answer::Issued(stray));
     assert_eq!(scene.key_state("900", 1), "unconfirmed");
     assert_eq!(scene.owes_phone_read(), "issue read_phone +0");
 }

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::process_support::{Site, until};
+use crate::process_support::{Site, id, until};
 
 const NAME: &str = "Quillon Zwetschge";
 
@@ -33,9 +33,21 @@ fn nothing_that_is_written_tells_a_secret() {
     site.hid.redeem(&person.identity);
     until("a key", || (site.issued(&person).len() == 1).then_some(()));
     codes.push(site.invite(&person));
+    let asked = json!({ "user_identity_id": person.identity });
+    site.call("/phones/simulate/create_sandbox_phone", &asked);
+    let made = site.call("/client_sessions/create", &asked);
+    let token = id(&made["client_session"], "token");
+    let bearer = format!(
+        "authorization: Bearer {token}\r\nclient-session-token: {token}\r\ncontent-type: application/json\r\n"
+    );
+    let own = site.send("POST", "/user_identities/list", &bearer, b"{}");
+    assert_eq!(own.status, 200);
 
     // Answers to mistakes do not repeat what was sent, either.
-    let mut answers = Vec::new();
+    let refused = site.send("POST", "/user_identities/delete", &bearer, b"{}");
+    assert_eq!(refused.status, 401);
+    let mut answers = vec![refused.body.to_string()];
+    codes.push(token);
     for (path, body) in [
         (
             "/user_identities/create",

@@ -27,6 +27,8 @@ mod golden;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod origo_client;
 #[cfg(test)]
 mod origo_feed;
@@ -42,6 +44,8 @@ mod origo_token;
 mod process;
 #[cfg(test)]
 mod process_support;
+#[cfg(test)]
+mod sandbox;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

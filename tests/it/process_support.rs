@@ -479,7 +479,7 @@ pub(crate) fn configure(folder: &Path, hid: &str) -> String {
         (
             "environment = \"production\"",
             format!(
-                "environment = \"simulator\"\ntoken_url = \"http://{hid}\"\n\
+                "environment = \"simulator\"\ncontrol_url = \"http://{hid}\"\ntoken_url = \"http://{hid}\"\n\
                  mobile_identities_url = \"http://{hid}/credential-management\"\nevents_url = \"http://{hid}\""
             ),
         ),

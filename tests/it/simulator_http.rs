@@ -213,6 +213,39 @@ async fn the_control_api_plays_phone_and_portal() {
 }
 
 #[tokio::test]
+async fn an_installation_keeps_its_container() {
+    let running = Running::start().await;
+    running.send("POST", "users", &person("ada")).await;
+    let invite_path = "users/880001/invitation";
+    running.send("POST", invite_path, &invite()).await;
+    let code = running.look("invitations").await[0]["code"].clone();
+    let redeem =
+        |code: &Value, installation: &str| json!({ "code": code, "installation": installation });
+    let first = running.control("redeem", redeem(&code, "one")).await;
+    assert_eq!(body(&first)["container_id"], 61_001);
+    let again = running.control("redeem", redeem(&code, "one")).await;
+    assert_eq!(body(&again)["container_id"], 61_001, "the code is spent");
+    let other = running.control("redeem", redeem(&code, "two")).await;
+    assert!(other.starts_with("HTTP/1.1 400"), "{other}");
+
+    running.send("POST", invite_path, &invite()).await;
+    let open = running.look("invitations").await[0]["code"].clone();
+    let kept = running.control("redeem", redeem(&open, "one")).await;
+    assert_eq!(body(&kept)["container_id"], 61_001);
+    let other = running.control("redeem", redeem(&open, "two")).await;
+    assert_eq!(body(&other)["container_id"], 61_002, "the code was left");
+
+    let gone = json!({ "container_id": 61_001 });
+    running
+        .control("settings", json!({ "phone_removal": "noticed" }))
+        .await;
+    running.control("remove_phone", gone).await;
+    let anew = running.control("redeem", redeem(&code, "one")).await;
+    assert!(anew.starts_with("HTTP/1.1 400"), "{anew}");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn bad_control_input_is_one_clear_message() {
     let running = Running::start().await;
     let bad = running

@@ -230,15 +230,9 @@ fn launches() -> Vec<Scene> {
     gone.fails(&Lane::Read(manager()), Fault::Gone);
     gone.wish(Wish::DeleteIdentity);
 
-    let mut redeemed = Scene::invited();
-    redeemed.event(Happening::UserOther);
-    let mut seen = phone_seen("900", vec![]);
-    seen.status = ContainerStatus::Initialized;
-    let user = redeemed.user_seen(vec![], vec![seen]);
-    redeemed.does(&Lane::Read(manager()), Answer::User(user));
-    redeemed.invitation_event("800", InvitationStatus::Acknowledged);
-    redeemed.wish(Wish::DeleteAutomation(automation_id(1)));
-    redeemed.wish(wish_launch(2));
+    let mut relaunched = Scene::invited();
+    relaunched.wish(Wish::DeleteAutomation(automation_id(1)));
+    relaunched.wish(wish_launch(2));
 
     let mut cancelled = Scene::invited();
     cancelled.invitation_event("800", InvitationStatus::CancelInitiated);
@@ -253,7 +247,7 @@ fn launches() -> Vec<Scene> {
     midway.invitation_event("800", InvitationStatus::Acknowledged);
     midway.wish(Wish::DeleteAutomation(automation_id(1)));
     vec![
-        again, keyed, uninvited, asked, unsure, gone, redeemed, cancelled, midway,
+        again, keyed, uninvited, asked, unsure, gone, relaunched, cancelled, midway,
     ]
 }
 
@@ -366,6 +360,9 @@ fn keys() -> Vec<Scene> {
         }
         scenes.push(scene);
     }
+    let mut found = Scene::in_doubt();
+    found.reads_phone(vec![key_seen("1000", 1, CredentialStatus::IssueInitiated)]);
+    scenes.push(found);
     let mut stuck = Scene::with_parent();
     for _ in 0..40 {
         stuck.fails(&lane, Fault::Busy);

@@ -3,6 +3,7 @@
 mod outbox;
 mod records;
 mod samples;
+mod sessions;
 
 use origo_adapter::core::effect::{Class, Lane};
 use origo_adapter::core::ids::{AcsSystemId, PartNumber, PhoneId, Timestamp};
@@ -24,6 +25,11 @@ use samples::{
     MANAGER, adding, asking, at, change, commit, id, owing, read_user, releasing, removal, row,
     slot, taking, token, wake,
 };
+use sessions::{
+    client_sessions_end_with_their_identity, finds_client_sessions,
+    forgets_expired_client_sessions, one_client_session_of_a_name_holds,
+    what_becomes_of_a_client_session_stays,
+};
 
 /// Runs the whole suite on what `$make` makes: something with a `store` in it, which keeps the place of that alive.
 macro_rules! suite {
@@ -37,6 +43,8 @@ macro_rules! suite {
             keeps_events_in_order, filters_events, a_refused_commit_tells_nothing, makes_changes_and_forgets_webhooks,
             owes_events_to_who_asked_for_them, a_failing_delivery_holds_nobody_back,
             a_disabled_webhook_is_owed_nothing, forgets_old_events,
+            finds_client_sessions, one_client_session_of_a_name_holds, what_becomes_of_a_client_session_stays,
+            client_sessions_end_with_their_identity, forgets_expired_client_sessions,
         ]);
     };
     ($name:ident, $make:expr, [$($test:ident),* $(,)?]) => {

@@ -55,11 +55,12 @@ for n in range(3):
         except urllib.error.HTTPError:
             time.sleep(0.1)
 call("/webhooks/create", {"url": "http://127.0.0.1:9/known"})
+call("/client_sessions/create", {"user_identity_id": identity, "user_identifier_key": "known"})
 for _ in range(100):
     if len([one for one in call("/acs/credentials/list", {})["acs_credentials"] if one["is_issued"]]) == 6:
         break
     time.sleep(0.1)
-for path in ["/user_identities/list", "/acs/users/list", "/acs/credentials/list", "/phones/list", "/webhooks/list"]:
+for path in ["/user_identities/list", "/acs/users/list", "/acs/credentials/list", "/phones/list", "/webhooks/list", "/client_sessions/list"]:
     learn(call(path, {}))
 for identity in known["user_identity_id"]:
     learn(call("/enrollment_automations/list", {"user_identity_id": identity}))
@@ -78,6 +79,8 @@ def offer(name, schema):
 
 
 document = call("/openapi.json")
+# It waits for others, and may say so with a 503; tests/it/sandbox.rs has it.
+del document["paths"]["/phones/simulate/create_sandbox_phone"]
 for item in document["paths"].values():
     for operation in item.values():
         for parameter in operation.get("parameters", []):

@@ -303,6 +303,31 @@ step('events', ['/events/list', '/events/get'], async () => {
   for (const one of found) assert(many.includes(one.event_id))
 })
 
+step(
+  'session',
+  ['/client_sessions/create', '/client_sessions/list', '/client_sessions/revoke', '/client_sessions/delete'],
+  async () => {
+    const stranger = await seam.userIdentities.create({ user_identity_key: 'stranger' })
+    const ask = { user_identity_id: it.identity, user_identifier_key: 'jean@app' }
+    const made = await seam.clientSessions.create(ask)
+    assert(made.token.startsWith('seam_cst'))
+    assert.deepEqual(made.user_identity_ids, [it.identity])
+    assert.equal((await seam.clientSessions.getOrCreate(ask)).token, made.token)
+    assert.deepEqual(ids(await seam.clientSessions.list(), 'client_session_id'), [made.client_session_id])
+
+    const app = SeamHttp.fromClientSessionToken(made.token, options)
+    assert.deepEqual(ids(await app.userIdentities.list(), 'user_identity_id'), [it.identity])
+    assert.equal((await app.acs.credentials.list()).length, 3)
+    await refused(isSeamHttpUnauthorizedError, () => app.phones.list())
+    const of = { client_session_id: made.client_session_id }
+    await seam.clientSessions.revoke(of)
+    await refused(isSeamHttpUnauthorizedError, () => app.userIdentities.list())
+    await seam.clientSessions.delete(of)
+    assert.deepEqual(await seam.clientSessions.list(), [])
+    await seam.userIdentities.delete({ user_identity_id: stranger.user_identity_id })
+  },
+)
+
 step('verified', ['/webhooks/create'], async () => {
   const verifier = new webhooks.SeamWebhook(it.secret)
   await until('both deliveries', () => {

@@ -319,6 +319,35 @@ def events():
     assert {one.event_id for one in found} <= {one.event_id for one in many}
 
 
+@step("/client_sessions/create", "/client_sessions/list", "/client_sessions/revoke", "/client_sessions/delete")
+def session():
+    stranger = seam.user_identities.create(user_identity_key="stranger").user_identity_id
+    made = seam.client_sessions.create(user_identity_id=it.identity, user_identifier_key="jean@app")
+    assert made.token.startswith("seam_cst") and made.user_identity_ids == [it.identity]
+    asked = {"user_identity_id": it.identity, "user_identifier_key": "jean@app"}
+    assert seam.client_sessions.get_or_create(**asked).token == made.token
+    assert ids(seam.client_sessions.list(), "client_session_id") == [made.client_session_id]
+
+    # The SDK itself takes API keys only.
+    def as_app(path):
+        headers = {"Authorization": f"Bearer {made.token}"}
+        try:
+            with urllib.request.urlopen(urllib.request.Request(ENDPOINT + path, headers=headers), timeout=10) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            return json.load(error)["error"]["type"]
+
+    seen = [one["user_identity_id"] for one in as_app("/user_identities/list")["user_identities"]]
+    assert seen == [it.identity], seen
+    assert len(as_app("/acs/credentials/list")["acs_credentials"]) == 3
+    assert as_app("/phones/list") == "client_session_token_used_for_api_key"
+    seam.client_sessions.revoke(client_session_id=made.client_session_id)
+    assert as_app("/user_identities/list") == "client_session_revoked"
+    seam.client_sessions.delete(client_session_id=made.client_session_id)
+    assert seam.client_sessions.list() == []
+    seam.user_identities.delete(user_identity_id=stranger)
+
+
 @step("/webhooks/create")
 def verified():
     it.verifier = sdk.SeamWebhook(it.secret)

@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::effect::{Class, Effect, Lane, NewUser, Owed};
-use super::identity::{
-    CmUser, CmUserState, DoubtStage, Enrollment, Identity, Key, Parent, Phone,
-};
+use super::identity::{CmUser, CmUserState, DoubtStage, Enrollment, Identity, Key, Parent, Phone};
 use super::ids::{AcsSystemId, PartNumber, Personal, PhoneId, Timestamp};
 use super::observation::InvitationStatus;
 use super::policy::{ManagerPolicy, Policy};

@@ -10,10 +10,12 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{outbox, slots, write};
+use super::{outbox, sessions, slots, write};
 use crate::core::announce::EventType;
 use crate::core::ids::{AcsSystemId, Timestamp};
-use crate::store::{Commit, DeliveryClaim, Error, Feed, Settled, Slot, Webhook};
+use crate::store::{
+    ClientSession, Commit, DeliveryClaim, Error, Feed, SessionChange, Settled, Slot, Webhook,
+};
 
 /// How many writes share a transaction at most: bounds what the first of them waits for.
 const LARGEST: usize = 256;
@@ -36,7 +38,7 @@ pub(super) enum Write {
         manager: AcsSystemId,
         feed: Feed,
     },
-    PruneEvents {
+    Prune {
         before: Timestamp,
     },
     CreateWebhook {
@@ -57,6 +59,17 @@ pub(super) enum Write {
     SettleDelivery {
         settled: Settled,
     },
+    CreateSession {
+        session: ClientSession,
+    },
+    ChangeSession {
+        id: Uuid,
+        change: SessionChange,
+    },
+    DeleteSession {
+        id: Uuid,
+        now: Timestamp,
+    },
 }
 
 impl Write {
@@ -68,7 +81,10 @@ impl Write {
             Self::TakeSlot { slot, now } => slots::take(conn, slot, *now),
             Self::AnswerSlot { token, frees_at } => slots::answer(conn, *token, *frees_at),
             Self::SaveFeed { manager, feed } => write::save_feed(conn, *manager, feed),
-            Self::PruneEvents { before } => outbox::prune(conn, *before),
+            Self::Prune { before } => {
+                outbox::prune(conn, *before)?;
+                sessions::prune(conn, *before)
+            }
             Self::CreateWebhook { webhook, since } => outbox::create(conn, webhook, *since),
             Self::UpdateWebhook { id, event_types } => {
                 outbox::update(conn, *id, event_types.as_ref())
@@ -76,6 +92,9 @@ impl Write {
             Self::DeleteWebhook { id } => outbox::delete(conn, *id),
             Self::ClaimDeliveries { claim, opening } => outbox::claim(conn, *claim, *opening),
             Self::SettleDelivery { settled } => outbox::settle(conn, *settled),
+            Self::CreateSession { session } => sessions::create(conn, session),
+            Self::ChangeSession { id, change } => sessions::change(conn, *id, *change),
+            Self::DeleteSession { id, now } => sessions::delete(conn, *id, *now),
         }
     }
 }

@@ -12,9 +12,10 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::store::Error;
 
 /// Only ever added to; the schema version is their number.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../migrations/sqlite/0001_initial.sql"),
     include_str!("../migrations/sqlite/0002_events.sql"),
+    include_str!("../migrations/sqlite/0003_client_sessions.sql"),
 ];
 
 /// "OAdp": marks the file as ours.
@@ -24,7 +25,7 @@ const APPLICATION_ID: i64 = 0x4F41_6470;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// More than there are statements, so that none is parsed twice.
-const STATEMENTS: usize = 96;
+const STATEMENTS: usize = 112;
 
 /// The file that is the database, and the lock that makes it ours alone while this lives.
 pub(super) struct Place {
@@ -179,7 +180,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Nobody else reads what is in here: names, addresses, invitation codes.
+/// Nobody else reads what is in here: names, addresses, invitation codes, tokens.
 fn private(path: &Path, options: &mut OpenOptions) -> Result<File, Error> {
     options
         .read(true)

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::cells::{Cells, json, signed};
-use super::{outbox, slots};
+use super::{outbox, sessions, slots};
 use crate::core::effect::{Lane, Owed};
 use crate::core::identity::Identity;
 use crate::core::ids::{AcsSystemId, IdentityId};
@@ -62,6 +62,7 @@ pub(super) fn commit(conn: &Connection, commit: &Commit, opening: i64) -> Result
         return Err(Error::Conflict(commit.id));
     }
     let held = change_claim(conn, commit, held, opening)?;
+    sessions::end(conn, commit)?;
     match &commit.identity {
         Some(identity) => put(conn, commit, identity, held.as_ref())?,
         None => {

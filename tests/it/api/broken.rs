@@ -6,8 +6,9 @@ use origo_adapter::core::effect::Class;
 use origo_adapter::core::ids::{AcsSystemId, IdentityId};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::store::{
-    Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event, EventQuery, Feed, Grant,
-    JournalRow, ListQuery, Loaded, Settled, Slot, Store, Verb, Webhook,
+    ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
+    EventQuery, Feed, Grant, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery, Settled,
+    Slot, Store, Verb, Webhook,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -75,7 +76,7 @@ impl Store for Broken {
         gone()
     }
 
-    fn prune_events(&self, _: Timestamp) -> Verb<'_, ()> {
+    fn prune(&self, _: Timestamp) -> Verb<'_, ()> {
         gone()
     }
 
@@ -104,6 +105,22 @@ impl Store for Broken {
     }
 
     fn settle_delivery(&self, _: Settled) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn create_client_session(&self, _: ClientSession) -> Verb<'_, ClientSession> {
+        gone()
+    }
+
+    fn client_sessions(&self, _: SessionQuery) -> Verb<'_, Vec<ClientSession>> {
+        gone()
+    }
+
+    fn change_client_session(&self, _: Uuid, _: SessionChange) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn delete_client_session(&self, _: Uuid, _: Timestamp) -> Verb<'_, ()> {
         gone()
     }
 

@@ -143,8 +143,10 @@ async fn the_document_is_served_to_everybody() {
     assert_eq!(answer.json(), *DOCUMENT);
 }
 
+// One row a line.
+#[rustfmt::skip]
 /// The calls below, as they are made: path and body, what takes things away last.
-fn calls(world: &Ids) -> Vec<(&'static str, Value)> {
+fn calls(ids: &Ids) -> Vec<(&'static str, Value)> {
     let Ids {
         ada,
         user,
@@ -152,7 +154,7 @@ fn calls(world: &Ids) -> Vec<(&'static str, Value)> {
         phone,
         automation,
         spare_user,
-    } = world;
+    } = ids;
     let launch = json!({"user_identity_id": ada, "credential_manager_acs_system_id": HQ});
     let automation = json!({"enrollment_automation_id": automation});
     let credential = json!({"acs_credential_id": parent});
@@ -163,6 +165,7 @@ fn calls(world: &Ids) -> Vec<(&'static str, Value)> {
     let system = json!({"acs_system_id": DOORS});
     let manager = json!({"acs_system_id": HQ});
     let device = json!({"device_id": phone});
+    let installed = json!({"user_identity_id": ada, "custom_sdk_installation_id": "one"});
     let issued = json!({"event_type": "acs_credential.issued"});
     let grace = json!({"user_identity_key": "grace"});
     let new_user =
@@ -179,38 +182,17 @@ fn calls(world: &Ids) -> Vec<(&'static str, Value)> {
         ("/user_identities/remove_acs_user", spare),
         ("/user_identities/list_acs_users", identity.clone()),
         ("/user_identities/list_acs_systems", identity.clone()),
-        (
-            "/user_identities/list_accessible_entrances",
-            identity.clone(),
-        ),
+        ("/user_identities/list_accessible_entrances", identity.clone()),
         ("/user_identities/list_accessible_devices", identity.clone()),
-        (
-            "/user_identities/enrollment_automations/launch",
-            launch.clone(),
-        ),
-        (
-            "/user_identities/enrollment_automations/get",
-            automation.clone(),
-        ),
-        (
-            "/user_identities/enrollment_automations/list",
-            identity.clone(),
-        ),
+        ("/user_identities/enrollment_automations/launch", launch.clone()),
+        ("/user_identities/enrollment_automations/get", automation.clone()),
+        ("/user_identities/enrollment_automations/list", identity.clone()),
         ("/enrollment_automations/launch", launch.clone()),
         ("/enrollment_automations/get", automation.clone()),
         ("/enrollment_automations/list", identity.clone()),
-        (
-            "/enrollment_automations/invitations/get_or_create",
-            automation.clone(),
-        ),
-        (
-            "/enrollment_automations/invitations/resend",
-            automation.clone(),
-        ),
-        (
-            "/acs/credential_provisioning_automations/launch",
-            launch.clone(),
-        ),
+        ("/enrollment_automations/invitations/get_or_create", automation.clone()),
+        ("/enrollment_automations/invitations/resend", automation.clone()),
+        ("/acs/credential_provisioning_automations/launch", launch.clone()),
         ("/acs/credential_pools/list", manager),
         ("/acs/users/create", new_user),
         ("/acs/users/get", acs_user.clone()),
@@ -221,22 +203,17 @@ fn calls(world: &Ids) -> Vec<(&'static str, Value)> {
         ("/acs/users/list_accessible_entrances", acs_user.clone()),
         ("/acs/systems/get", system.clone()),
         ("/acs/systems/list", json!({})),
-        (
-            "/acs/systems/list_compatible_credential_manager_acs_systems",
-            system,
-        ),
+        ("/acs/systems/list_compatible_credential_manager_acs_systems", system),
         ("/acs/credentials/create", seed_credential(user)),
         ("/acs/credentials/get", credential.clone()),
         ("/acs/credentials/list", json!({})),
         ("/acs/credentials/update", ended),
         ("/acs/credentials/unassign", owned.clone()),
         ("/acs/credentials/assign", owned),
-        (
-            "/acs/credentials/list_accessible_entrances",
-            credential.clone(),
-        ),
+        ("/acs/credentials/list_accessible_entrances", credential.clone()),
         ("/phones/list", identity.clone()),
         ("/phones/get", device.clone()),
+        ("/phones/simulate/create_sandbox_phone", installed),
         ("/events/list", issued.clone()),
         ("/events/get", issued),
         ("/workspaces/get", json!({})),
@@ -261,7 +238,8 @@ struct Ids {
 /// Every route is called with an answer of 200, which passes the check above.
 #[tokio::test]
 async fn every_route_answers_as_documented() {
-    let world = World::new();
+    let control = super::sandbox::control(72001).await;
+    let world = World::sandbox(&control.uri());
     let ada = world.person("ada").await;
     let user = world.acs_user(&ada).await;
     let parent = world.parent(&user).await;
@@ -291,6 +269,12 @@ async fn every_route_answers_as_documented() {
     let hook = json!({"url": "https://hooks.example.com/seam"});
     let hook = world.ok("/webhooks/create", hook).await;
     asked.insert("/webhooks/create");
+    let session = world.ok("/client_sessions/create", json!({})).await;
+    asked.insert("/client_sessions/create");
+    let session = json!({"client_session_id": session["client_session_id"]});
+    let grace = world.person("hopper").await;
+    let granted =
+        json!({"client_session_id": session["client_session_id"], "user_identity_id": grace});
     let hook = json!({"webhook_id": hook["webhook_id"], "event_types": ["acs_user.deleted"]});
     for (path, body) in [
         ("/enrollment_automations/delete", again),
@@ -302,6 +286,12 @@ async fn every_route_answers_as_documented() {
         ("/webhooks/update", hook.clone()),
         ("/webhooks/list", hook.clone()),
         ("/webhooks/delete", hook),
+        ("/client_sessions/get_or_create", json!({})),
+        ("/client_sessions/get", session.clone()),
+        ("/client_sessions/list", json!({})),
+        ("/client_sessions/grant_access", granted),
+        ("/client_sessions/revoke", session.clone()),
+        ("/client_sessions/delete", session),
     ] {
         world.ok(path, body).await;
         asked.insert(path);

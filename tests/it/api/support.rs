@@ -93,6 +93,20 @@ impl World {
     }
 
     pub(crate) fn over(store: Arc<dyn Store>) -> Self {
+        Self::configured(store, "")
+    }
+
+    /// With a credential manager that is HID's simulator.
+    pub(crate) fn sandbox(control_url: &str) -> Self {
+        let simulator = format!(
+            "environment = \"simulator\"\ncontrol_url = \"{control_url}\"\n\
+             token_url = \"http://127.0.0.1:9\"\nmobile_identities_url = \"http://127.0.0.1:9\"\n\
+             events_url = \"http://127.0.0.1:9\""
+        );
+        Self::configured(Arc::new(Sqlite::in_memory().unwrap()), &simulator)
+    }
+
+    fn configured(store: Arc<dyn Store>, manager: &str) -> Self {
         let site = tempfile::TempDir::new().unwrap();
         let secret = site.path().join("secret");
         fs::write(&secret, "a secret").unwrap();
@@ -105,6 +119,7 @@ impl World {
             r#"
 workspace_id = "{WORKSPACE}"
 [credential_managers.hq]
+{manager}
 acs_system_id = "{HQ}"
 organization_id = "7001234"
 application_id = "HID-EXAMPLE-ADAPTER"

@@ -1,8 +1,7 @@
 //! A store that dies at a chosen verb: before its transaction, or after it and before anybody hears of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use origo_adapter::core::announce::EventType;
 use origo_adapter::core::effect::Class;
@@ -10,51 +9,85 @@ use origo_adapter::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::store::{
-    Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event, EventQuery, Feed, Grant,
-    JournalRow, ListQuery, Loaded, Settled, Slot, Store, Verb, Webhook,
+    ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
+    EventQuery, Feed, Grant, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery, Settled,
+    Slot, Store, Verb, Webhook,
 };
 use uuid::Uuid;
 
-/// Counts verbs down; at zero the process is dead.
+/// Counts the operations of the store; from the one it was lit for on, the process is dead.
 #[derive(Clone, Default)]
-pub(super) struct Fuse(Arc<State>);
+pub(super) struct Fuse(Arc<Mutex<State>>);
 
+#[derive(Default)]
 struct State {
-    left: AtomicI64,
-    after: AtomicI64,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            left: AtomicI64::new(i64::MAX),
-            after: AtomicI64::new(0),
-        }
-    }
+    /// Operations so far, of all lives.
+    passed: i64,
+    /// At which operation it blows, and whether after its transaction.
+    lit: Option<(i64, bool)>,
+    blown: bool,
+    /// Where the process died: before (`false`) or after (`true`) which operation.
+    deaths: BTreeSet<(i64, bool)>,
 }
 
 impl Fuse {
-    /// The verb after `verbs` more dies: after its transaction where `after`, else before.
-    pub(super) fn light(&self, verbs: i64, after: bool) {
-        self.0.left.store(verbs, Ordering::Relaxed);
-        self.0.after.store(i64::from(after), Ordering::Relaxed);
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
     }
 
+    /// The operation after `operations` more dies: after its transaction where `after`, else before.
+    pub(super) fn light(&self, operations: i64, after: bool) {
+        let mut state = self.state();
+        state.lit = Some((state.passed.saturating_add(operations), after));
+    }
+
+    /// It blows no more.
+    pub(super) fn put_out(&self) {
+        let mut state = self.state();
+        state.lit = None;
+        state.blown = false;
+    }
+
+    /// A new life begins; one that ended between two operations died after the last.
     pub(super) fn mend(&self) {
-        self.0.left.store(i64::MAX, Ordering::Relaxed);
+        let mut state = self.state();
+        if !state.blown && state.passed > 0 {
+            let last = (state.passed - 1, true);
+            state.deaths.insert(last);
+        }
+        state.blown = false;
+        state.lit = None;
     }
 
     pub(super) fn is_blown(&self) -> bool {
-        self.0.left.load(Ordering::Relaxed) < 0
+        self.state().blown
     }
 
-    /// Whether this verb's transaction still happens, and whether its answer arrives.
+    /// How many operations there were.
+    pub(super) fn passed(&self) -> i64 {
+        self.state().passed
+    }
+
+    /// At how many different points it died.
+    pub(super) fn deaths(&self) -> usize {
+        self.state().deaths.len()
+    }
+
+    /// Whether this operation's transaction still happens, and whether its answer arrives.
     fn pass(&self) -> (bool, bool) {
-        let left = self.0.left.fetch_sub(1, Ordering::Relaxed);
-        match left {
-            1.. => (true, true),
-            0 => (self.0.after.load(Ordering::Relaxed) == 1, false),
-            _ => (false, false),
+        let mut state = self.state();
+        if state.blown {
+            return (false, false);
+        }
+        let number = state.passed;
+        state.passed += 1;
+        match state.lit.filter(|(at, _)| *at == number) {
+            None => (true, true),
+            Some(point) => {
+                state.blown = true;
+                state.deaths.insert(point);
+                (point.1, false)
+            }
         }
     }
 }
@@ -124,8 +157,8 @@ impl Store for FusedStore {
     fn events(&self, query: EventQuery) -> Verb<'_, Vec<Event>> {
         fused!(self, self.store.events(query))
     }
-    fn prune_events(&self, before: Timestamp) -> Verb<'_, ()> {
-        fused!(self, self.store.prune_events(before))
+    fn prune(&self, before: Timestamp) -> Verb<'_, ()> {
+        fused!(self, self.store.prune(before))
     }
     fn create_webhook(&self, webhook: Webhook, since: Timestamp) -> Verb<'_, Webhook> {
         fused!(self, self.store.create_webhook(webhook, since))
@@ -147,6 +180,18 @@ impl Store for FusedStore {
     }
     fn settle_delivery(&self, settled: Settled) -> Verb<'_, ()> {
         fused!(self, self.store.settle_delivery(settled))
+    }
+    fn create_client_session(&self, session: ClientSession) -> Verb<'_, ClientSession> {
+        fused!(self, self.store.create_client_session(session))
+    }
+    fn client_sessions(&self, query: SessionQuery) -> Verb<'_, Vec<ClientSession>> {
+        fused!(self, self.store.client_sessions(query))
+    }
+    fn change_client_session(&self, id: Uuid, change: SessionChange) -> Verb<'_, ()> {
+        fused!(self, self.store.change_client_session(id, change))
+    }
+    fn delete_client_session(&self, id: Uuid, now: Timestamp) -> Verb<'_, ()> {
+        fused!(self, self.store.delete_client_session(id, now))
     }
     fn counts(&self) -> Verb<'_, Counts> {
         fused!(self, self.store.counts())

@@ -7,7 +7,8 @@ use origo_adapter::core::ids::{ChildId, ParentId, PhoneId};
 use origo_adapter::store::{EventQuery, Store as _};
 use uuid::Uuid;
 
-use super::story::{Story, identity};
+use super::story::Story;
+use super::wishes::identity;
 
 /// What was told of one credential, in order.
 #[derive(Default)]

@@ -20,10 +20,10 @@ use origo_adapter::worker::{Job, Worker};
 use uuid::Uuid;
 
 use super::fuse::{Fuse, FusedStore};
-use super::story::{Bug, Rules};
+use super::rules::{Bug, Rules};
 
 /// 2026-03-01T00:00:00Z.
-const START: i64 = 1_772_323_200_000;
+pub(super) const START: i64 = 1_772_323_200_000;
 pub(super) const MANAGER: AcsSystemId = AcsSystemId(Uuid::from_u128(0xc0));
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -49,21 +49,34 @@ impl Dice {
 }
 
 /// Time passes only when the story says so.
-pub(super) struct TestClock(AtomicI64);
+pub(super) struct TestClock {
+    truth: AtomicI64,
+    wrong: AtomicI64,
+}
 
 impl TestClock {
     pub(super) fn advance(&self, ms: i64) {
-        self.0.fetch_add(ms, Ordering::Relaxed);
+        self.truth.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// By how much our clock differs from HID's from now on.
+    pub(super) fn set_wrong(&self, ms: i64) {
+        self.wrong.store(ms, Ordering::Relaxed);
+    }
+
+    /// HID's time, which is the true one.
+    pub(super) fn truth(&self) -> i64 {
+        self.truth.load(Ordering::Relaxed)
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+        self.truth() + self.wrong.load(Ordering::Relaxed)
     }
 
     fn boottime(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.now() - START).unwrap())
+        Duration::from_millis(u64::try_from(self.truth() - START).unwrap())
     }
 }
 
@@ -88,7 +101,7 @@ impl Wire {
         if refused {
             return Err(TransportError::Unsent("connection refused".to_owned()));
         }
-        let reply = self.hid.lock().unwrap().handle(self.clock.now(), request);
+        let reply = self.hid.lock().unwrap().handle(self.clock.truth(), request);
         let unanswered = |why: &str| match self.bug {
             Some(Bug::BlindRetry) => TransportError::Unsent(why.to_owned()),
             Some(Bug::LiftedLease | Bug::EarlyCursor) | None => {
@@ -148,7 +161,10 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64, rules: &Rules, settings: simulator::Settings) -> Self {
-        let clock = Arc::new(TestClock(AtomicI64::new(START)));
+        let clock = Arc::new(TestClock {
+            truth: AtomicI64::new(START),
+            wrong: AtomicI64::new(0),
+        });
         let hid = Arc::new(Mutex::new(Hid::new(settings, seed)));
         let wire = Arc::new(Wire {
             hid: Arc::clone(&hid),
@@ -173,7 +189,7 @@ impl World {
     }
 
     /// A daemon as it is after its start, nothing recovered yet.
-    pub(super) fn start(&mut self) -> Daemon {
+    pub(super) async fn start(&mut self) -> Daemon {
         self.store = self.store.reopened().unwrap();
         self.fuse.mend();
         let store = FusedStore {
@@ -184,9 +200,10 @@ impl World {
         let engine = Arc::new(Engine::new(Arc::new(store), clock, policy()));
         let manager = Arc::new(self.manager());
         let polling = manager.polling.unwrap();
+        let poller = Poller::open(Arc::clone(&engine), Arc::clone(&manager), polling);
         Daemon {
             worker: Worker::new(Arc::clone(&engine), Arc::clone(&manager)),
-            poller: Poller::new(Arc::clone(&engine), Arc::clone(&manager), polling),
+            poller: poller.await.unwrap(),
             engine,
             manager,
             jobs: Vec::new(),

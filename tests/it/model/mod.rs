@@ -9,6 +9,9 @@ mod laws;
 mod same;
 mod search;
 mod state;
+mod story;
+mod ways;
+mod wire;
 
 use std::time::Duration;
 
@@ -19,7 +22,8 @@ use origo_adapter::core::wish::Wish;
 
 use self::hid::Hid;
 use self::search::{Found, explore};
-use self::state::{Action, Left, Log, State, World};
+use self::state::{Left, Log, State, World};
+use self::ways::Action;
 use crate::support::scene::{ada, wish_acs_user, wish_invite, wish_launch, wish_parent};
 
 /// More steps no scheduler may need from any state to a settled one.
@@ -231,8 +235,7 @@ fn num(name: &str, default: u8) -> u8 {
     std::env::var(name).ok().map_or(default, |n| n.parse().unwrap())
 }
 
-#[test]
-fn dev() {
+pub fn dev() {
     let acts = match num("KIND", 0) { 0 => acts::of_keys, 1 => acts::of_enrolments, _ => acts::of_two };
     let world = World { phones: num("PHONES", 1), picks: num("PICKS", 0) > 0, ..world(acts) };
     let mut left = left([num("ASTRAY", 1), num("EVENTS", 0), num("STALE", 0), num("ACTS", 0)]);

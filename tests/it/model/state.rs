@@ -6,16 +6,14 @@
 //! that goes astray: `recover` says [`Fault::Unanswered`] as a time-out does, and all else is durable. So both share
 //! one budget.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use origo_adapter::core::effect::{Class, Effect, Lane, Owed};
-use origo_adapter::core::identity::{CmUserState, Enrollment, Identity, InFlight};
-use origo_adapter::core::ids::{ContainerId, IdentityId, InvitationId, Timestamp};
+use origo_adapter::core::identity::{Identity, InFlight};
+use origo_adapter::core::ids::{IdentityId, Timestamp};
 use origo_adapter::core::index::{self, remote};
-use origo_adapter::core::observation::{
-    CredentialStatus, Event, Fault, InvitationStatus, Observation,
-};
+use origo_adapter::core::observation::{Event, Fault, Observation};
 use origo_adapter::core::policy::Policy;
 use origo_adapter::core::state::Change;
 use origo_adapter::core::wish::Wish;
@@ -23,15 +21,15 @@ use origo_adapter::core::{plan, step};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::hid::{Deed, Hid, Reply, Told};
+use super::hid::Hid;
+use super::ways::Action;
+use super::wire::{Reply, Told};
 use crate::support::scene::{START, manager};
 
 /// Nothing happens at the very same time as something else.
-const MOMENT: Duration = Duration::from_millis(1);
-/// So many dull reads, or units of time, HID lets us wait.
-const PATIENCE: u32 = 2;
+pub(super) const MOMENT: Duration = Duration::from_millis(1);
 /// See [`super::same`].
-const UNIT: Duration = Duration::from_millis(super::same::UNIT.unsigned_abs());
+pub(super) const UNIT: Duration = Duration::from_millis(super::same::UNIT.unsigned_abs());
 
 /// What the model is asked to explore.
 pub(super) struct World {
@@ -109,33 +107,6 @@ pub(super) struct Entry {
     pub(super) late: bool,
 }
 
-/// One way on.
-#[derive(Clone, Debug)]
-pub(super) enum Action {
-    /// A due call is started and HID does what it asks for.
-    Call(usize, Lane),
-    /// A due read is started, and answered with what was before the last write.
-    ReadStale(usize, Lane),
-    /// A due call is started, and nobody knows what becomes of it.
-    CallAstray(usize, Lane),
-    Answer(usize),
-    /// A time-out, or a restart after a crash.
-    GiveUp(usize),
-    /// A call that went astray comes to HID after all.
-    Land(usize),
-    /// Its answer comes after we had given up.
-    AnswerLate(usize),
-    Tell(usize),
-    Lose(usize),
-    TellTwice(usize),
-    Delay(usize),
-    Happen(Deed),
-    Redeem(InvitationId),
-    LosePhone(ContainerId),
-    Wish(usize, Box<Wish>),
-    Pass,
-}
-
 /// How a way on went, for the story of a counterexample.
 #[derive(Default)]
 pub(super) struct Log {
@@ -147,7 +118,7 @@ pub(super) fn person_id(person: usize) -> IdentityId {
     IdentityId(Uuid::from_u128(1 + person as u128))
 }
 
-fn is_read(effect: &Effect) -> bool {
+pub(super) fn is_read(effect: &Effect) -> bool {
     matches!(
         effect,
         Effect::ReadUser { .. } | Effect::ReadPhone { .. } | Effect::SearchUser { .. }
@@ -189,164 +160,9 @@ impl State {
         owed.filter(|(_, owed)| owed.class != Class::Wait)
     }
 
-    fn is_calling(&self, person: usize) -> bool {
+    pub(super) fn is_calling(&self, person: usize) -> bool {
         let identity = self.people[person].as_ref();
         identity.is_some_and(|identity| identity.in_flight.is_some())
-    }
-
-    /// The moment to which time leaps. Sweeps are waited for only where nothing else is, and then all of them.
-    fn next_moment(&self) -> Option<Timestamp> {
-        let people = || 0..self.people.len();
-        let calls = || people().flat_map(|p| self.owed(p)).map(|(_, owed)| owed);
-        let urgent = || calls().filter(|owed| owed.class != Class::Sweep);
-        let ahead = |owed: &&Owed| owed.not_before > self.now;
-        let ends = self.astray.iter().filter_map(|astray| astray.until);
-        let next = urgent().filter(ahead).map(|owed| owed.not_before);
-        let next = next.chain(ends.map(|at| at.plus(MOMENT))).min();
-        let is_idle = urgent().all(|owed| ahead(&owed));
-        let sweep = calls().filter(ahead).map(|owed| owed.not_before).max();
-        next.or(sweep.filter(|_| is_idle))
-    }
-
-    /// Every way on. The first is the one that a scheduler takes once nothing goes wrong any more, unless it is a mishap or a deed
-    /// of people; there is such a one in every state but the last.
-    pub(super) fn actions(&self, world: &World) -> (Vec<Action>, Option<usize>) {
-        let mut actions = vec![];
-        let fresh = |n: &usize| !self.feed[*n].late;
-        let entries = || 0..self.feed.len();
-        if entries().any(|n| fresh(&n)) {
-            // An event comes at once, or it is one of the late ones.
-            actions.extend(entries().filter(fresh).map(Action::Tell));
-            for n in entries().filter(fresh).filter(|_| self.left.events > 0) {
-                actions.extend([Action::Lose(n), Action::TellTwice(n), Action::Delay(n)]);
-            }
-            return (actions, Some(0));
-        }
-        for person in (0..self.people.len()).filter(|p| self.is_calling(*p)) {
-            actions.push(if self.replies[person].is_some() {
-                Action::Answer(person)
-            } else {
-                Action::GiveUp(person)
-            });
-        }
-        actions.extend(entries().map(Action::Tell));
-        let deeds = self.hid.deeds().into_iter();
-        let deeds = deeds.filter(|deed| !self.may_wait(deed));
-        actions.extend(deeds.map(Action::Happen));
-        let mut due = self.due();
-        if world.picks {
-            let mut classes = BTreeSet::new();
-            due.retain(|(person, lane)| {
-                classes.insert((*person, self.owed[*person][lane].class))
-            });
-        }
-        let call = |(person, lane): &(usize, Lane)| Action::Call(*person, lane.clone());
-        actions.extend(due.iter().map(call));
-        if due.is_empty() && self.may_pass() {
-            actions.push(Action::Pass);
-        }
-        let scheduled = (!actions.is_empty()).then_some(0);
-        self.mishaps(due, &mut actions);
-        self.deeds_of_people(world, &mut actions);
-        (actions, scheduled)
-    }
-
-    /// What nobody sees happen before the answer that is on its way happens after it.
-    fn may_wait(&self, deed: &Deed) -> bool {
-        let answered = self.replies.iter().any(Option::is_some);
-        answered && self.people.len() == 1 && !matches!(deed, Deed::Deliver(_))
-    }
-
-    /// What may be called now, the oldest first.
-    fn due(&self) -> Vec<(usize, Lane)> {
-        let people = (0..self.people.len()).filter(|p| !self.is_calling(*p));
-        let all = people.flat_map(|p| self.owed(p).map(move |(lane, owed)| (p, lane, owed)));
-        let due = all.filter(|(_, _, owed)| owed.not_before <= self.now);
-        let mut due: Vec<_> = due.collect();
-        due.sort_by_key(|(person, lane, owed)| (owed.not_before, owed.class, *person, *lane));
-        due.into_iter()
-            .map(|(person, lane, _)| (person, lane.clone()))
-            .collect()
-    }
-
-    fn may_pass(&self) -> bool {
-        let calling = (0..self.people.len()).any(|p| self.is_calling(p));
-        !calling && !self.is_overdue() && self.next_moment().is_some()
-    }
-
-    /// A phone or HID has let us wait for so long that it must do something before time passes on. Waiting longer would
-    /// repeat the same reads.
-    fn is_overdue(&self) -> bool {
-        let busy = |phone: &super::hid::Phone| {
-            let keys = || phone.keys.iter();
-            phone.leaving || keys().any(|key| key.status != CredentialStatus::Issued)
-        };
-        let dull = |enrollment: &Enrollment| {
-            let phones = enrollment.phones.values();
-            let mut dull = phones.filter(|known| known.dull_reads >= PATIENCE);
-            let deleting = match &enrollment.user.state {
-                CmUserState::Deleting { since, .. } => {
-                    self.now.since(*since) >= UNIT * PATIENCE
-                }
-                _ => false,
-            };
-            let waits = dull.any(|known| {
-                let mut phones = self.hid.phones();
-                phones.any(|(_, phone)| phone.id == known.container && busy(phone))
-            });
-            waits || (deleting && self.hid.users.iter().any(|user| user.deleting))
-        };
-        let people = self.people.iter().flatten();
-        people.flat_map(|p| p.enrollments.values()).any(dull)
-    }
-
-    /// What goes wrong, as far as the budgets go, and what follows from it.
-    fn mishaps(&self, due: Vec<(usize, Lane)>, actions: &mut Vec<Action>) {
-        if self.left.stale > 0 && self.before.is_some() {
-            let reads = due.iter();
-            let reads = reads.filter(|(person, lane)| is_read(&self.owed[*person][lane].effect));
-            actions.extend(reads.map(|(p, lane)| Action::ReadStale(*p, lane.clone())));
-        }
-        if self.left.astray > 0 {
-            let astray = due.into_iter().map(|(p, lane)| Action::CallAstray(p, lane));
-            actions.extend(astray);
-        }
-        let soon = self.now.plus(MOMENT);
-        let in_time = |astray: &Astray| astray.until.is_none_or(|until| soon <= until);
-        let astray = self.astray.iter().enumerate();
-        for (n, astray) in astray.filter(|(_, astray)| in_time(astray)) {
-            match (&astray.reply, astray.until) {
-                (None, _) => actions.push(Action::Land(n)),
-                (Some(_), Some(_)) => actions.push(Action::AnswerLate(n)),
-                (Some(_), None) => {}
-            }
-        }
-    }
-
-    /// What operators and people with phones do.
-    fn deeds_of_people(&self, world: &World, actions: &mut Vec<Action>) {
-        for user in &self.hid.users {
-            let free = user.phones_made < world.phones && !user.deleting;
-            let pending = |i: &&super::hid::Invitation| i.status == InvitationStatus::Pending;
-            for invitation in user.invitations.iter().filter(pending).filter(|_| free) {
-                actions.push(Action::Redeem(invitation.id.clone()));
-            }
-            for phone in user.phones.iter().filter(|_| self.left.acts > 0) {
-                actions.push(Action::LosePhone(phone.id.clone()));
-            }
-        }
-        for person in 0..self.people.len() {
-            let wishes = (world.acts)(self, person).into_iter();
-            let wishes = wishes.filter(|wish| self.may_ask(wish));
-            actions.extend(wishes.map(|wish| Action::Wish(person, Box::new(wish))));
-        }
-    }
-
-    fn may_ask(&self, wish: &Wish) -> bool {
-        match wish {
-            Wish::Invite { .. } => self.left.invites > 0,
-            _ => self.left.acts > 0,
-        }
     }
 
     /// Takes one way on. `Err`: the core did what it must not.

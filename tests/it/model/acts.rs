@@ -21,14 +21,14 @@ fn living(state: &State, person: usize) -> Option<&Identity> {
 }
 
 /// Parents come and go, by themselves and with all else.
-pub(super) fn of_keys(state: &State, person: usize) -> Vec<Wish> {
+pub(super) fn of_keys(world: &World, state: &State, person: usize) -> Vec<Wish> {
     let Some(identity) = living(state, person) else {
         return vec![];
     };
     let mut acts = vec![];
-    for n in 1..=2 {
+    for (n, part) in (1..).zip(world.parts) {
         match identity.parents.get(&parent_id(n)) {
-            None => acts.push(wish_parent(n, 1)),
+            None => acts.push(wish_parent(n, *part)),
             Some(parent) if parent.deleting_since.is_none() => {
                 acts.push(Wish::DeleteParent(parent_id(n)));
                 let children = parent.children.values();
@@ -45,7 +45,7 @@ pub(super) fn of_keys(state: &State, person: usize) -> Vec<Wish> {
 }
 
 /// Phones and automations come and go; an invitation is asked for where none is open.
-pub(super) fn of_enrolments(state: &State, person: usize) -> Vec<Wish> {
+pub(super) fn of_enrolments(_: &World, state: &State, person: usize) -> Vec<Wish> {
     living(state, person).map_or(vec![], of_phones)
 }
 
@@ -99,7 +99,7 @@ fn bea(address: Option<&str>) -> origo_adapter::core::identity::Profile {
 }
 
 /// The address changes hands as the store allows it: no two identities have it at once. The key may go too.
-pub(super) fn of_two(state: &State, person: usize) -> Vec<Wish> {
+pub(super) fn of_two(_: &World, state: &State, person: usize) -> Vec<Wish> {
     let has = |identity: &Identity| {
         let address = identity.profile.email_address.as_ref();
         address.is_some_and(|address| address.0 == CONTESTED)

@@ -207,7 +207,8 @@ impl Hid {
         if stock == 0 {
             return Err(No::OutOfStock);
         }
-        let ids = (1..10).map(|n| format!("{}k{n}", phone.id));
+        let kind = part.0.trim_start_matches("MID-");
+        let ids = (1..10).map(|n| format!("{}k{kind}n{n}", phone.id));
         let id = ids.into_iter().find(|id| is_free(id)).expect("a free id");
         let key = Key {
             id: CredentialId::parse(&id).expect("an id"),
@@ -252,6 +253,13 @@ impl Hid {
         let phones = self.users.iter_mut().flat_map(|user| &mut user.phones);
         let mut keys = phones.flat_map(|phone| &mut phone.keys);
         keys.find(|key| key.id == *id).ok_or(No::Gone)
+    }
+
+    /// On which phone a key is.
+    pub(super) fn phone_of(&self, key: &CredentialId) -> &Phone {
+        let mut phones = self.phones().map(|(_, phone)| phone);
+        let holds = |phone: &&Phone| phone.keys.iter().any(|known| known.id == *key);
+        phones.find(holds).expect("a key that is there")
     }
 
     /// Every phone, with whose it is.

@@ -10,6 +10,7 @@ mod same;
 mod search;
 mod state;
 mod story;
+mod sum;
 mod ways;
 mod wire;
 
@@ -40,17 +41,20 @@ fn policy() -> Policy {
     }
 }
 
-fn world(acts: fn(&State, usize) -> Vec<Wish>) -> World {
+fn world(acts: fn(&World, &State, usize) -> Vec<Wish>, parts: &'static [u8]) -> World {
     World {
         policy: policy(),
         acts,
         phones: 1,
         picks: false,
+        late: usize::MAX,
+        twins: if num("TWINS",1)>0 {same::twins(parts)} else {vec![sum::Names::default()]},
+        parts,
         mistake: None,
     }
 }
 
-fn no_acts(_: &State, _: usize) -> Vec<Wish> {
+fn no_acts(_: &World, _: &State, _: usize) -> Vec<Wish> {
     vec![]
 }
 
@@ -134,117 +138,20 @@ fn is_whole() -> bool {
     std::env::var("MODEL").is_ok_and(|model| model == "whole")
 }
 
-/// For both kinds of HID: one refuses a second key of a pair, one draws it.
-fn keys(name: &str, world: &World, left: Left, parts: &[u8]) {
-    for refuses in [false, true] {
-        let hid = Hid::new(refuses, 9);
-        let start = with_phones(world, hid, left, parts);
-        let kind = if refuses { "refuses" } else { "draws" };
-        let name = format!("{name}, parts {parts:?}, HID {kind} a second key");
-        holds(&name, world, &start);
-    }
-}
-
-/// Model A: one identity, its phones and parents.
-#[test]
-fn keys_are_at_most_one_and_settle() {
-    let quiet = world(no_acts);
-    keys("1 phone", &quiet, left([2, 0, 0, 0]), &[1, 2]);
-    keys("1 phone", &quiet, left([4, 1, 1, 0]), &[1]);
-    let asked = world(acts::of_keys);
-    keys("1 phone, acts", &asked, left([1, 0, 0, 1]), &[1, 1]);
-}
-
-/// The same where it begins: user, invitation and phones.
-#[test]
-fn enrolments_settle() {
-    let mut left = left([1, 1, 0, 0]);
-    left.invites = 1;
-    let quiet = world(acts::of_enrolments);
-    let start = launched(&quiet, Hid::new(false, 9), left);
-    let start = with_parents(&quiet, start, &[1]);
-    holds("enrolment", &quiet, &start);
-}
-
-/// Model B: two identities, one e-mail address, one last licence.
-#[test]
-fn one_address_and_one_licence_serve_two_in_turn() {
-    let world = world(acts::of_two);
-    holds("two", &world, &acts::two(&world, left([1, 0, 0, 2])));
-}
-
-/// What CI has no time for.
-#[test]
-fn the_whole_models_hold() {
-    if !is_whole() {
-        return;
-    }
-}
-
-fn keys_of(identity: &mut Identity) -> impl Iterator<Item = &mut Key> {
-    let enrollments = identity.enrollments.values_mut();
-    let phones = enrollments.flat_map(|e| e.phones.values_mut());
-    phones.flat_map(|phone| phone.keys.values_mut())
-}
-
-/// A mistake must lead to what is feared of it; else the net does not bite.
-fn caught(mistake: fn(&mut Identity), left: Left, feared: &str) {
-    let world = World {
-        mistake: Some(mistake),
-        ..world(acts::of_keys)
-    };
-    let start = with_phones(&world, Hid::new(false, 9), left, &[1]);
-    let wrong = explore(&world, &start).wrong.unwrap_or_default();
-    assert!(wrong.contains(feared), "{feared:?} was not found: {wrong}");
-}
-
-#[test]
-fn a_blind_repeat_of_an_issue_is_caught() {
-    caught(
-        |identity| keys_of(identity).for_each(|key| key.doubt = Doubt::default()),
-        left([1, 0, 0, 0]),
-        "a second key of MID-1 on u1p1 may come",
-    );
-}
-
-#[test]
-fn a_revoke_believed_done_once_accepted_is_caught() {
-    caught(
-        |identity| {
-            keys_of(identity).for_each(|key| key.held.retain(|_, held| held.revoked_at.is_none()));
-        },
-        left([0, 0, 0, 2]),
-        "two keys of MID-1 on u1p1",
-    );
-}
-
-#[test]
-fn a_key_forgotten_with_its_parents_is_caught() {
-    caught(
-        |identity| {
-            if identity.parents.values().all(|p| p.deleting_since.is_some()) {
-                keys_of(identity).for_each(|key| key.held.clear());
-            }
-        },
-        left([0, 0, 0, 1]),
-        "wanted false",
-    );
-}
-
 fn num(name: &str, default: u8) -> u8 {
     std::env::var(name).ok().map_or(default, |n| n.parse().unwrap())
 }
 
 pub fn dev() {
+    let parts: &'static [u8] = match (num("PARENTS", 1), num("SECOND", 1)) { (1, _) => &[1], (_, 1) => &[1, 1], _ => &[1, 2] };
     let acts = match num("KIND", 0) { 0 => acts::of_keys, 1 => acts::of_enrolments, _ => acts::of_two };
-    let world = World { phones: num("PHONES", 1), picks: num("PICKS", 0) > 0, ..world(acts) };
+    let world = World { phones: num("PHONES", 1), picks: num("PICKS", 0) > 0, late: num("LATE", 99).into(), ..world(acts, parts) };
     let mut left = left([num("ASTRAY", 1), num("EVENTS", 0), num("STALE", 0), num("ACTS", 0)]);
     left.invites = num("INVITES", 0);
-    let parts = if num("PARENTS", 1) > 1 { vec![1, num("SECOND", 1)] } else { vec![1] };
     let hid = Hid::new(num("REFUSES", 0) > 0, num("STOCK", 9));
     let start = match num("KIND", 0) {
-        0 => with_phones(&world, hid, left, &parts),
-        1 => { let s = launched(&world, hid, left); with_parents(&world, s, &parts) }
+        0 => with_phones(&world, hid, left, parts),
+        1 => { let s = launched(&world, hid, left); with_parents(&world, s, parts) }
         _ => acts::two(&world, left),
     };
     holds("dev", &world, &start);

@@ -6,14 +6,16 @@
 //! What this hides: the order of two moments within one unit, failures counted (the schedule has one entry), and how
 //! long a sweep is away.
 
-use std::hash::{DefaultHasher, Hasher};
-
-use origo_adapter::core::effect::{Class, Lane, Owed};
+use origo_adapter::core::effect::{Class, Effect, Lane, Owed};
 use origo_adapter::core::identity::{
     CmUserState, DoubtStage, Enrollment, Held, Identity, InFlight, Key, Phone, Trouble,
 };
-use origo_adapter::core::ids::{CallNo, Timestamp};
+use origo_adapter::core::ids::{CallNo, ChildId, PhoneId, Timestamp};
+use uuid::Uuid;
+
 use super::state::{Left, State, World};
+use super::sum::{Names, sum};
+use crate::support::scene::{parent_id, part, phone_id};
 
 /// What all waiting in the model's policy is a multiple of, the pause after a failure aside. Milliseconds.
 pub(super) const UNIT: i64 = 30_000;
@@ -32,18 +34,58 @@ pub(super) fn unpack(world: &World, bytes: &[u8]) -> State {
     state.owe(world)
 }
 
-/// Equal for states that are the same, whatever may still go wrong. With n states the odds of one mistaken for another are n² : 2⁶⁵.
-pub(super) fn fingerprint(state: &State) -> u64 {
-    let people = 0..state.people.len();
-    let calls: Vec<Vec<(&Lane, i64)>> = people
-        .map(|person| deadlines(state.now, state.owed(person)))
-        .collect();
-    let mut blurred = state.clone();
+/// Equal for states that are the same, whatever may still go wrong, and whichever phone or parent has which name. With n
+/// states the odds of one mistaken for another are n² : 2⁶⁵.
+pub(super) fn fingerprint(world: &World, state: &State) -> u64 {
+    let mut blurred = State {
+        people: state.people.clone(),
+        hid: state.hid.clone(),
+        before: state.before.clone(),
+        replies: vec![],
+        astray: state.astray.clone(),
+        feed: state.feed.clone(),
+        owed: vec![],
+        ..*state
+    };
     blur(&mut blurred);
-    let mut hasher = DefaultHasher::new();
-    hasher.write(&pack(&blurred));
-    hasher.write(&postcard::to_allocvec(&calls).expect("deadlines are bytes"));
-    hasher.finish()
+    let person = |n| (n, &state.replies[n], deadlines(state.now, state.owed(n)));
+    let people: Vec<_> = (0..state.people.len()).map(person).collect();
+    let all = (blurred, people);
+    let sums = world.twins.iter().map(|names| sum(names, &all));
+    sums.min().expect("names")
+}
+
+/// The ways to name two phones and two parents. Nothing in the model depends on which is which.
+pub(super) fn twins(parts: &[u8]) -> Vec<Names> {
+    let mut twins = vec![];
+    for (phones, parents) in [(false, false), (true, false), (false, true), (true, true)] {
+        let phone = |n: usize| if phones { 3 - n } else { n };
+        let parent = |n: u8| if parents { 3 - n } else { n };
+        let mut names = Names::default();
+        for n in 1..=2 {
+            for kind in ["u1p", "u1i"] {
+                let (from, to) = (format!("{kind}{n}"), format!("{kind}{}", phone(n)));
+                names.texts.push((from, to));
+            }
+            let (from, to) = (format!("u1p{n}"), format!("u1p{}", phone(n)));
+            names.ids.push((phone_id(&from).0, phone_id(&to).0));
+        }
+        for n in 1..=2 {
+            names.ids.push((parent_id(n).0, parent_id(parent(n)).0));
+        }
+        if let [one, other] = *parts {
+            let (to_one, to_other) = if parents { (other, one) } else { (one, other) };
+            for (from, to) in [(one, to_one), (other, to_other)] {
+                names.texts.push((part(from).0, part(to).0));
+                for n in 1..=2 {
+                    let to = format!("u1p{}k{to}", phone(n));
+                    names.texts.insert(0, (format!("u1p{n}k{from}"), to));
+                }
+            }
+        }
+        twins.push(names);
+    }
+    twins
 }
 
 fn deadlines<'a>(
@@ -68,19 +110,37 @@ fn ahead(now: Timestamp, at: Timestamp) -> Timestamp {
 
 struct Blur {
     now: Timestamp,
-    /// Of the call under way.
+    /// Of the call under way, where its answer is held against it.
     started_at: Option<Timestamp>,
+    /// The only one that it is about, if there is one.
+    phone: Option<PhoneId>,
 }
 
 fn blur(state: &mut State) {
     let now = state.now;
     for identity in state.people.iter_mut().flatten() {
-        let started_at = identity.in_flight.as_ref().map(|call| call.started_at);
-        Blur { now, started_at }.identity(identity);
+        let read = identity.in_flight.as_ref().filter(|call| {
+            !matches!(
+                call.effect,
+                Effect::Issue { .. } | Effect::Revoke { .. } | Effect::DeletePhone { .. }
+            )
+        });
+        let phone = read.and_then(|call| match call.lane {
+            Lane::Phone(phone) => Some(phone),
+            _ => None,
+        });
+        let started_at = read.map(|call| call.started_at);
+        let blur = Blur {
+            now,
+            started_at,
+            phone,
+        };
+        blur.identity(identity);
     }
     let eyes = Blur {
         now,
         started_at: None,
+        phone: None,
     };
     for astray in &mut state.astray {
         eyes.call(&mut astray.call);
@@ -130,6 +190,7 @@ impl Blur {
             parent.created_at = Timestamp(0);
             known(&mut parent.deleting_since);
             for child in parent.children.values_mut() {
+                child.id = ChildId(Uuid::nil());
                 child.created_at = Timestamp(0);
                 child.issued_at = None;
                 child.issued_as = None;
@@ -183,8 +244,10 @@ impl Blur {
         }
         known(&mut enrollment.read_at);
         self.age_of(&mut enrollment.look, 0);
-        for phone in enrollment.phones.values_mut() {
-            self.phone(phone);
+        for (id, phone) in &mut enrollment.phones {
+            let about = self.phone.is_none_or(|read| read == *id);
+            let started_at = self.started_at.filter(|_| about);
+            Self { started_at, ..*self }.phone(phone);
         }
     }
 

@@ -30,8 +30,12 @@ struct Node {
     by: u8,
     /// Nothing is left to do but to look now and then, and all is as it is wanted.
     settled: bool,
+    /// Steps from there.
+    after: u8,
     /// Where the scheduler goes.
     next: u32,
+    /// In so many steps.
+    within: u8,
     /// What could still go wrong.
     left: Left,
     /// The same state, found before with other budgets.
@@ -43,7 +47,7 @@ pub(super) struct Found {
     pub(super) states: usize,
     pub(super) ways: usize,
     /// Steps to the farthest state.
-    pub(super) depth: usize,
+    pub(super) depth: u32,
     /// Most steps that the scheduler needs, from any state, until all is settled.
     pub(super) longest: u32,
     pub(super) took: Duration,
@@ -83,7 +87,11 @@ struct Expanded {
 
 struct Child {
     by: u8,
+    /// How many, with those that there was no choice about.
+    steps: u8,
     scheduled: bool,
+    /// All between is as it is wanted.
+    settled: bool,
     fingerprint: u64,
     left: Left,
     /// Absent where it was seen before.
@@ -102,7 +110,7 @@ pub(super) fn explore(world: &World, start: &State) -> Found {
     let began = now();
     let mut search = Search::default();
     let mut layer = vec![(0, pack(start))];
-    search.add((fingerprint(start), start.left), NOWHERE, 0);
+    search.add((fingerprint(world, start), start.left), (NOWHERE, 0, 0));
     let mut found = Found {
         states: 0,
         ways: 0,
@@ -123,9 +131,9 @@ pub(super) fn explore(world: &World, start: &State) -> Found {
                 search.take_in(*from, expanded, &mut next);
             }
         }
-        found.depth += usize::from(!next.is_empty());
         layer = next;
     }
+    found.depth = search.depth();
     found.states = search.nodes.len();
     found.ways = search.ways;
     if found.wrong.is_none() {
@@ -145,7 +153,11 @@ fn now() -> Instant {
 
 impl Search {
     /// Where a state is kept, and whether it is new.
-    fn add(&mut self, (fingerprint, left): (u64, Left), from: u32, by: u8) -> (u32, bool) {
+    fn add(
+        &mut self,
+        (fingerprint, left): (u64, Left),
+        (from, by, after): (u32, u8, u8),
+    ) -> (u32, bool) {
         if let Some(known) = self.covering(fingerprint, left) {
             return (known, false);
         }
@@ -155,7 +167,9 @@ impl Search {
             from,
             by,
             settled: false,
+            after,
             next: NOWHERE,
+            within: 0,
             left,
             twin,
         });
@@ -203,14 +217,20 @@ impl Search {
         };
         for (n, action) in actions.iter().enumerate() {
             let by = u8::try_from(n).expect("fewer than 256 ways on");
-            match state.clone().takes(world, action) {
+            match take_and_go_on(world, &state, action) {
                 Err(wrong) => expanded.wrong = Some(format!("{wrong}, at {action:?}")),
-                Ok((after, _)) => {
-                    let fingerprint = fingerprint(&after);
+                Ok(Way {
+                    after,
+                    steps,
+                    settled,
+                }) => {
+                    let fingerprint = fingerprint(world, &after);
                     let is_new = self.covering(fingerprint, after.left).is_none();
                     expanded.children.push(Child {
                         by,
+                        steps,
                         scheduled: scheduled == Some(n),
+                        settled,
                         fingerprint,
                         left: after.left,
                         packed: is_new.then(|| pack(&after)),
@@ -223,19 +243,31 @@ impl Search {
 
     fn take_in(&mut self, from: u32, expanded: Expanded, next: &mut Vec<(u32, Vec<u8>)>) {
         self.ways += expanded.children.len();
-        self.nodes[from as usize].settled = expanded.settled;
-        if !expanded.children.iter().any(|child| child.scheduled) {
-            self.nodes[from as usize].next = from;
-        }
+        let scheduled = expanded.children.iter().find(|child| child.scheduled);
+        let node = &mut self.nodes[from as usize];
+        node.settled = expanded.settled && scheduled.is_none_or(|child| child.settled);
+        node.next = from;
         for child in expanded.children {
-            let (place, is_new) = self.add((child.fingerprint, child.left), from, child.by);
+            let way = (from, child.by, child.steps);
+            let (place, is_new) = self.add((child.fingerprint, child.left), way);
             if child.scheduled {
-                self.nodes[from as usize].next = place;
+                let node = &mut self.nodes[from as usize];
+                (node.next, node.within) = (place, child.steps);
             }
             if let Some(packed) = child.packed.filter(|_| is_new) {
                 next.push((place, packed));
             }
         }
+    }
+
+    /// Steps to the farthest state, on the way that found it.
+    fn depth(&self) -> u32 {
+        let mut depths: Vec<u32> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let from = depths.get(node.from as usize).copied().unwrap_or(0);
+            depths.push(from + u32::from(node.after));
+        }
+        depths.into_iter().max().unwrap_or(0)
     }
 
     /// The longest way to a settled circle; `Err`: a state on a circle that is not.
@@ -266,7 +298,7 @@ impl Search {
             }
             let mut far = steps[at as usize];
             for on_it in way.into_iter().rev() {
-                far += 1;
+                far += u32::from(self.nodes[on_it as usize].within);
                 steps[on_it as usize] = far;
             }
         }
@@ -284,14 +316,21 @@ impl Search {
         ways
     }
 
-    /// How a state comes about, step by step.
-    fn story(&self, world: &World, start: &State, place: u32) -> String {
+    fn led_to<'a>(&self, world: &'a World, start: &State, place: u32) -> Teller<'a> {
         let mut teller = Teller::new(world, start);
         for by in self.ways_to(place) {
             let (actions, _) = teller.state.actions(world);
             teller.take(&actions[usize::from(by)]);
+            while let Some(only) = only_way(world, &teller.state) {
+                teller.take(&only);
+            }
         }
-        teller.end()
+        teller
+    }
+
+    /// How a state comes about, step by step.
+    fn story(&self, world: &World, start: &State, place: u32) -> String {
+        self.led_to(world, start, place).end()
     }
 
     fn never_settles(&self, world: &World, start: &State, place: u32) -> String {
@@ -301,11 +340,7 @@ impl Search {
             circle.push(self.nodes[*circle.last().expect("one") as usize].next);
         }
         let first = circle.iter().min().copied().unwrap_or(place);
-        let mut teller = Teller::new(world, start);
-        for by in self.ways_to(first) {
-            let (actions, _) = teller.state.actions(world);
-            teller.take(&actions[usize::from(by)]);
-        }
+        let mut teller = self.led_to(world, start, first);
         teller.told.push_str("and then for ever:\n");
         for _ in 0..circle.len() {
             let (actions, scheduled) = teller.state.actions(world);
@@ -316,6 +351,36 @@ impl Search {
         let why = why.unwrap_or("something is due for ever".to_owned());
         format!("{}\n{why}", teller.end())
     }
+}
+
+/// A way on as far as there is no choice.
+struct Way {
+    after: State,
+    steps: u8,
+    settled: bool,
+}
+
+/// Takes a way and goes on as long as there is only one, and time does not pass: those states are looked at, not kept.
+fn take_and_go_on(world: &World, state: &State, action: &Action) -> Result<Way, String> {
+    let mut way = Way {
+        after: state.clone().takes(world, action)?.0,
+        steps: 1,
+        settled: true,
+    };
+    while let Some(action) = only_way(world, &way.after).filter(|_| way.steps < 100) {
+        laws::always(&way.after)?;
+        way.settled &= is_settled(&way.after, Some(&action));
+        way.after = way.after.takes(world, &action)?.0;
+        way.steps += 1;
+    }
+    Ok(way)
+}
+
+/// The one thing that can happen next, if it is only one, and not that time passes.
+pub(super) fn only_way(world: &World, state: &State) -> Option<Action> {
+    let (mut actions, scheduled) = state.actions(world);
+    let only = actions.pop().filter(|_| actions.is_empty())?;
+    (scheduled.is_some() && !matches!(only, Action::Pass)).then_some(only)
 }
 
 /// Whether all is as it is wanted, and what comes next is no call but a sweep or another try at an empty stock.

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::hid::Hid;
+use super::sum::Names;
 use super::ways::Action;
 use super::wire::{Reply, Told};
 use crate::support::scene::{START, manager};
@@ -35,11 +36,17 @@ pub(super) const UNIT: Duration = Duration::from_millis(super::same::UNIT.unsign
 pub(super) struct World {
     pub(super) policy: Policy,
     /// What operators may ask for, by person.
-    pub(super) acts: fn(&State, usize) -> Vec<Wish>,
+    pub(super) acts: fn(&World, &State, usize) -> Vec<Wish>,
     /// How many phones each person has.
     pub(super) phones: u8,
     /// Of the calls of one class only the oldest is started, as a worker does; else any.
     pub(super) picks: bool,
+    /// So many of HID's own deeds may be outstanding when time passes.
+    pub(super) late: usize,
+    /// Other names for the same things: states that differ in them only are the same.
+    pub(super) twins: Vec<Names>,
+    /// Of what part number each parent is.
+    pub(super) parts: &'static [u8],
     /// A deliberate mistake in the core, after each step.
     pub(super) mistake: Option<fn(&mut Identity)>,
 }

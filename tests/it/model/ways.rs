@@ -1,15 +1,16 @@
 //! Every way on from a state: what is due, what may go wrong, what people do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use origo_adapter::core::effect::{Class, Lane, Owed};
 use origo_adapter::core::identity::{CmUserState, Enrollment};
-use origo_adapter::core::ids::{ContainerId, InvitationId, Timestamp};
+use origo_adapter::core::ids::{ContainerId, CredentialId, InvitationId, PhoneId, Timestamp};
 use origo_adapter::core::observation::{CredentialStatus, InvitationStatus};
 use origo_adapter::core::wish::Wish;
 
 use super::hid::Deed;
 use super::state::{Astray, MOMENT, State, UNIT, World, is_read};
+use crate::support::scene::manager;
 
 /// So many dull reads, or units of time, HID lets us wait.
 const PATIENCE: u32 = 2;
@@ -78,31 +79,90 @@ impl State {
             });
         }
         actions.extend(entries().map(Action::Tell));
-        let deeds = self.hid.deeds().into_iter();
-        let deeds = deeds.filter(|deed| !self.may_wait(deed));
-        actions.extend(deeds.map(Action::Happen));
         let mut due = self.due();
         if world.picks {
-            let mut classes = BTreeSet::new();
-            due.retain(|(person, lane)| {
-                classes.insert((*person, self.owed[*person][lane].class))
-            });
+            self.pick(&mut due);
         }
+        let busy = self.busy_phones(&due);
+        let deeds = self.hid.deeds().into_iter();
+        let deeds = deeds.filter(|deed| !self.may_wait(deed, busy.as_ref()));
+        actions.extend(deeds.map(Action::Happen));
         let call = |(person, lane): &(usize, Lane)| Action::Call(*person, lane.clone());
         actions.extend(due.iter().map(call));
-        if due.is_empty() && self.may_pass() {
+        if due.is_empty() && self.hid.deeds().len() <= world.late && self.may_pass() {
             actions.push(Action::Pass);
         }
         let scheduled = (!actions.is_empty()).then_some(0);
         self.mishaps(due, &mut actions);
-        self.deeds_of_people(world, &mut actions);
+        self.deeds_of_people(world, busy.as_ref(), &mut actions);
         (actions, scheduled)
     }
 
-    /// What nobody sees happen before the answer that is on its way happens after it.
-    fn may_wait(&self, deed: &Deed) -> bool {
-        let answered = self.replies.iter().any(Option::is_some);
-        answered && self.people.len() == 1 && !matches!(deed, Deed::Deliver(_))
+    /// Which phones a call under way, a call that is due or a stray one is about. `None`: any, or time passes next, or
+    /// what a phone does may be of weight elsewhere: where licences are few, people are two, reads stale.
+    fn busy_phones(&self, due: &[(usize, Lane)]) -> Option<BTreeSet<PhoneId>> {
+        let under_way = self.people.iter().flatten();
+        let under_way = under_way.filter_map(|identity| identity.in_flight.as_ref());
+        let under_way: Vec<_> = under_way.map(|call| &call.lane).collect();
+        let alone = self.people.len() == 1 && self.hid.stock > 4 && self.left.stale == 0;
+        if !alone || (under_way.is_empty() && due.is_empty()) {
+            return None;
+        }
+        let stray = self.astray.iter().map(|astray| &astray.call.lane);
+        let lanes = due.iter().map(|(_, lane)| lane).chain(under_way);
+        let of = |lane: &Lane| match lane {
+            Lane::Key(phone, _) | Lane::Phone(phone) | Lane::Removal(phone) => Some(*phone),
+            Lane::CmUser(_)
+            | Lane::Invitation(_)
+            | Lane::Read(_)
+            | Lane::Wait(_)
+            | Lane::Sweep(_)
+            | Lane::Timer => None,
+        };
+        lanes.chain(stray).map(of).collect()
+    }
+
+    /// What nobody can tell from its happening later happens later: nothing else that may come before is about its
+    /// phone. And what no event tells of may wait for an answer that was made already.
+    fn may_wait(&self, deed: &Deed, busy: Option<&BTreeSet<PhoneId>>) -> bool {
+        let idle = |container: &ContainerId| {
+            busy.is_some_and(|busy| !busy.contains(&PhoneId::of(manager(), container)))
+        };
+        let silent = || {
+            let answered = self.replies.iter().any(Option::is_some);
+            let arrived = self.astray.iter().all(|astray| astray.reply.is_some());
+            answered && arrived && self.people.len() == 1
+        };
+        match deed {
+            Deed::Deliver(key) => {
+                let phone = self.hid.phone_of(key);
+                idle(&phone.id) && self.is_held(key)
+            }
+            Deed::Remove(key) => silent() || idle(&self.hid.phone_of(key).id),
+            Deed::ForgetPhone(phone) => silent() || idle(phone),
+            Deed::ForgetUser(_) => silent(),
+        }
+    }
+
+    /// Somebody knows the key: its event means nothing to any other.
+    fn is_held(&self, key: &CredentialId) -> bool {
+        let enrollments = self.people.iter().flatten();
+        let enrollments = enrollments.flat_map(|identity| identity.enrollments.values());
+        let phones = enrollments.flat_map(|enrollment| enrollment.phones.values());
+        let mut keys = phones.flat_map(|phone| phone.keys.values());
+        keys.any(|known| known.held.contains_key(key))
+    }
+
+    /// As the store does: of the calls of one class only the oldest is claimed, or one of several equally old.
+    fn pick(&self, due: &mut Vec<(usize, Lane)>) {
+        let owed = |(person, lane): &(usize, Lane)| &self.owed[*person][lane];
+        let mut oldest = BTreeMap::new();
+        for call in due.iter() {
+            let since = owed(call).not_before;
+            let known = oldest.entry((call.0, owed(call).class)).or_insert(since);
+            *known = since.min(*known);
+        }
+        due.retain(|call| oldest[&(call.0, owed(call).class)] == owed(call).not_before);
     }
 
     /// What may be called now, the oldest first.
@@ -172,19 +232,29 @@ impl State {
     }
 
     /// What operators and people with phones do.
-    fn deeds_of_people(&self, world: &World, actions: &mut Vec<Action>) {
+    fn deeds_of_people(
+        &self,
+        world: &World,
+        busy: Option<&BTreeSet<PhoneId>>,
+        actions: &mut Vec<Action>,
+    ) {
         for user in &self.hid.users {
             let free = user.phones_made < world.phones && !user.deleting;
             let pending = |i: &&super::hid::Invitation| i.status == InvitationStatus::Pending;
             for invitation in user.invitations.iter().filter(pending).filter(|_| free) {
                 actions.push(Action::Redeem(invitation.id.clone()));
             }
-            for phone in user.phones.iter().filter(|_| self.left.acts > 0) {
+            let may_wait = |phone: &super::hid::Phone| {
+                let id = PhoneId::of(manager(), &phone.id);
+                busy.is_some_and(|busy| !busy.contains(&id))
+            };
+            let lost = user.phones.iter().filter(|_| self.left.acts > 0);
+            for phone in lost.filter(|phone| !may_wait(phone)) {
                 actions.push(Action::LosePhone(phone.id.clone()));
             }
         }
         for person in 0..self.people.len() {
-            let wishes = (world.acts)(self, person).into_iter();
+            let wishes = (world.acts)(world, self, person).into_iter();
             let wishes = wishes.filter(|wish| self.may_ask(wish));
             actions.extend(wishes.map(|wish| Action::Wish(person, Box::new(wish))));
         }

@@ -77,7 +77,9 @@ fn nothing_unwanted(
             let well = held.status.is_issue() && !held.doomed;
             let kept = key.current.as_ref() == Some(credential);
             if well && kept && is_wanted(identity, manager(), *phone, part, state.now) {
-                return Err(format!("a revoke of {credential} is owed, and it is wanted"));
+                return Err(format!(
+                    "a revoke of {credential} is owed, and it is wanted"
+                ));
             }
         }
         (Lane::Removal(phone), _) if phone_of(identity, *phone).removal.is_none() => {

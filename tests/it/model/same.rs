@@ -247,7 +247,11 @@ impl Blur {
         for (id, phone) in &mut enrollment.phones {
             let about = self.phone.is_none_or(|read| read == *id);
             let started_at = self.started_at.filter(|_| about);
-            Self { started_at, ..*self }.phone(phone);
+            Self {
+                started_at,
+                ..*self
+            }
+            .phone(phone);
         }
     }
 

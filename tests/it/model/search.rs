@@ -147,7 +147,10 @@ pub(super) fn explore(world: &World, start: &State) -> Found {
 }
 
 fn now() -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "how long a search took is no matter of the product")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a search took is no matter of the product"
+    )]
     Instant::now()
 }
 
@@ -202,7 +205,9 @@ impl Search {
                 scope.spawn(work)
             });
             let shares: Vec<_> = shares.collect();
-            let done = shares.into_iter().map(|share| share.join().expect("no panic"));
+            let done = shares
+                .into_iter()
+                .map(|share| share.join().expect("no panic"));
             done.flatten().collect()
         })
     }

@@ -7,6 +7,7 @@
 //! one budget.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use origo_adapter::core::effect::{Class, Effect, Lane, Owed};
@@ -40,7 +41,7 @@ pub(super) struct World {
     /// How many phones each person has.
     pub(super) phones: u8,
     /// Of the calls of one class only the oldest is started, as a worker does; else any.
-    pub(super) picks: bool,
+    pub(super) in_order: bool,
     /// So many of HID's own deeds may be outstanding when time passes.
     pub(super) late: usize,
     /// Other names for the same things: states that differ in them only are the same.
@@ -48,7 +49,7 @@ pub(super) struct World {
     /// Of what part number each parent is.
     pub(super) parts: &'static [u8],
     /// A deliberate mistake in the core, after each step.
-    pub(super) mistake: Option<fn(&mut Identity)>,
+    pub(super) mistake: Option<fn(&Observation, &mut Identity)>,
 }
 
 /// What may still go wrong, or be asked for.
@@ -64,6 +65,16 @@ pub(super) struct Left {
     pub(super) acts: u8,
     /// Invitations asked for where none is open.
     pub(super) invites: u8,
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "astray {}, events {}, stale {}, acts {}, invites {}",
+            self.astray, self.events, self.stale, self.acts, self.invites
+        )
+    }
 }
 
 impl Left {
@@ -339,7 +350,7 @@ impl State {
         let before = self.people[person].as_ref()?;
         let mut after = step(&world.policy, before, seen, self.now);
         if let (Some(mistake), Some(identity)) = (world.mistake, &mut after.identity) {
-            mistake(identity);
+            mistake(seen, identity);
         }
         self.owed[person] = if world.mistake.is_some() {
             let identity = after.identity.as_ref();

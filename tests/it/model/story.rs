@@ -55,7 +55,10 @@ impl<'a> Teller<'a> {
         match action {
             Action::Call(person, at) => format!("person {person} calls, {}", lane(at)),
             Action::CallAstray(person, at) => {
-                format!("person {person} calls, {}, and nobody hears of it", lane(at))
+                format!(
+                    "person {person} calls, {}, and nobody hears of it",
+                    lane(at)
+                )
             }
             Action::ReadStale(person, at) => {
                 format!("person {person} calls, {}, and is shown old news", lane(at))
@@ -78,7 +81,10 @@ impl<'a> Teller<'a> {
             Action::Tell(n) => format!("the feed tells {:?}", self.state.feed[*n].told.what),
             Action::Lose(n) => format!("the feed loses {:?}", self.state.feed[*n].told.what),
             Action::TellTwice(n) => {
-                format!("the feed tells, not for the last time, {:?}", self.state.feed[*n].told.what)
+                format!(
+                    "the feed tells, not for the last time, {:?}",
+                    self.state.feed[*n].told.what
+                )
             }
             Action::Delay(n) => format!("the feed delays {:?}", self.state.feed[*n].told.what),
             Action::Happen(deed) => format!("HID does {deed:?}"),
@@ -90,7 +96,9 @@ impl<'a> Teller<'a> {
     }
 
     pub(super) fn end(self) -> String {
-        let Self { state, mut told, .. } = self;
+        let Self {
+            state, mut told, ..
+        } = self;
         told.push_str(&format!("HID in the end: {:?}\n", state.hid));
         if std::env::var_os("MODEL_STATE").is_some() {
             told.push_str(&format!("{:#?}\n", state.people));

@@ -80,7 +80,7 @@ impl State {
         }
         actions.extend(entries().map(Action::Tell));
         let mut due = self.due();
-        if world.picks {
+        if world.in_order {
             self.pick(&mut due);
         }
         let busy = self.busy_phones(&due);
@@ -193,9 +193,7 @@ impl State {
             let phones = enrollment.phones.values();
             let mut dull = phones.filter(|known| known.dull_reads >= PATIENCE);
             let deleting = match &enrollment.user.state {
-                CmUserState::Deleting { since, .. } => {
-                    self.now.since(*since) >= UNIT * PATIENCE
-                }
+                CmUserState::Deleting { since, .. } => self.now.since(*since) >= UNIT * PATIENCE,
                 _ => false,
             };
             let waits = dull.any(|known| {

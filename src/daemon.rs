@@ -31,7 +31,7 @@ use crate::poller::{Polled, Poller};
 use crate::store::sqlite::{self, Sqlite};
 use crate::store::{self, Store};
 use crate::telemetry::{DAEMON_READY, DAEMON_STARTING, DAEMON_STOPPED, HEARTBEAT, STORE_FAILED};
-use crate::worker::{self, Next, Worker};
+use crate::worker::{self, Job, Next, Worker};
 use crate::{api, telemetry};
 
 /// Calls under way at once for one manager; one identity never has more than one.
@@ -86,7 +86,7 @@ impl Daemon {
         ));
         worker::recover(&engine, engine.now())
             .await
-            .context("taking over what was under way")?;
+            .with_context(|| format!("taking over what was under way in {}", path.display()))?;
 
         let listener = TcpListener::bind(config.api.listen)
             .await
@@ -290,11 +290,7 @@ async fn work(engine: Arc<Engine>, manager: Arc<Manager>, beat: Beat, soft: Canc
         match worker.next().await {
             Ok(Next::Job(job)) => {
                 let (engine, manager) = (Arc::clone(&engine), Arc::clone(&manager));
-                jobs.spawn(async move {
-                    if let Err(error) = worker::perform(&engine, &manager, job).await {
-                        store_failed(&error);
-                    }
-                });
+                jobs.spawn(async move { carry_out(&engine, &manager, job).await });
             }
             Ok(Next::Wait(until)) => rest(&engine, until, Some(&mut commits), &soft).await,
             Err(error) => {
@@ -305,6 +301,18 @@ async fn work(engine: Arc<Engine>, manager: Arc<Manager>, beat: Beat, soft: Canc
     }
     while jobs.join_next().await.is_some() {
         beat.turn();
+    }
+}
+
+/// A store that cannot write may be able to soon; until then the outcome is kept here, for nobody else has it.
+async fn carry_out(engine: &Engine, manager: &Manager, job: Job) {
+    let mut ended = worker::perform(engine, manager, job).await;
+    while let Err(error) = ended.settle(engine, manager).await {
+        store_failed(&error);
+        if !matches!(error, store::Error::Database(_)) {
+            return;
+        }
+        tokio::time::sleep(STORE_PAUSE).await;
     }
 }
 

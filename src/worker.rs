@@ -182,8 +182,21 @@ impl Worker {
     }
 }
 
-/// Performs a claimed call and takes in how it ended.
-pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Result<(), Error> {
+/// How a claimed call ended, not written down yet.
+#[derive(Debug)]
+#[must_use = "an outcome that is not settled is found out again only after the lease"]
+pub struct Ended {
+    identity: IdentityId,
+    seen: Observation,
+    claim: Claim,
+    frees_at: Option<Timestamp>,
+    /// Requests sent beyond the one that the claim counts for.
+    replays: u32,
+    at: Timestamp,
+}
+
+/// Performs a claimed call.
+pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Ended {
     let clock = engine.clock();
     let needed = manager.request_timeout + LEASE_RESERVE;
     // Each time that it says yes, one request goes out: the call, and its replay after a 401.
@@ -196,9 +209,6 @@ pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Result<(),
     let outcome = manager.client.perform(&job.call.effect, &may_send).await;
     let now = engine.now();
     let sent = sent.into_inner();
-    for _ in 1..sent {
-        count_replay(engine, manager, now).await?;
-    }
     let (seen, frees_at) = match outcome {
         Ok(answer) => {
             succeeded(manager, &job, &answer, now);
@@ -211,10 +221,28 @@ pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Result<(),
             (Observation::Failed(job.call, error.fault), frees_at)
         }
     };
-    engine
-        .finish(job.identity, &seen, &job.claim, frees_at)
-        .await?;
-    Ok(())
+    Ended {
+        identity: job.identity,
+        seen,
+        claim: job.claim,
+        frees_at,
+        replays: sent.saturating_sub(1),
+        at: now,
+    }
+}
+
+impl Ended {
+    /// Takes in how the call ended and gives the claim back. Should the store fail, ask again: what it has done
+    /// already is not done twice.
+    pub async fn settle(&mut self, engine: &Engine, manager: &Manager) -> Result<(), Error> {
+        while self.replays > 0 {
+            count_replay(engine, manager, self.at).await?;
+            self.replays -= 1;
+        }
+        let finished = engine.finish(self.identity, &self.seen, &self.claim, self.frees_at);
+        finished.await?;
+        Ok(())
+    }
 }
 
 fn succeeded(manager: &Manager, job: &Job, answer: &Answer, now: Timestamp) {

@@ -161,6 +161,7 @@ fn act(
             "active_containers": hid.active_containers(),
             "surplus_invitations": hid.surplus_invitations(),
             "scripted_faults": hid.faults().pending(),
+            "requests": hid.ledger().requests().len(),
         })),
         _ => Err(format!("no such control: {method} {path}")),
     }

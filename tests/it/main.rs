@@ -25,6 +25,8 @@ mod discreet;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod kills;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod model;
@@ -41,11 +43,15 @@ mod origo_stub;
 #[cfg(test)]
 mod origo_token;
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod process_support;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod sick_disk;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

@@ -44,8 +44,14 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(ADAPTER)
-            .args(arguments)
+        Self::start_below(&[], arguments)
+    }
+
+    /// The same below another program, which is named with its own arguments and becomes this one.
+    pub(crate) fn start_below(program: &[&str], arguments: &[&str]) -> Self {
+        let line: Vec<&str> = [program, &[ADAPTER], arguments].concat();
+        let mut child = Command::new(line[0])
+            .args(&line[1..])
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -89,6 +95,10 @@ impl Process {
         })
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();
@@ -101,9 +111,14 @@ impl Process {
         assert_eq!(self.child.wait().unwrap().signal(), Some(9));
     }
 
+    /// How it ended, once it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Waits for its end.
     pub(crate) fn end(&mut self) -> ExitStatus {
-        until("the end of the process", || self.child.try_wait().unwrap())
+        until("the end of the process", || self.ended())
     }
 }
 
@@ -310,8 +325,13 @@ impl Site {
     }
 
     pub(crate) fn start_daemon(&mut self) {
+        self.start_daemon_below(&[]);
+    }
+
+    pub(crate) fn start_daemon_below(&mut self, program: &[&str]) {
         let arguments = self.arguments();
-        let mut daemon = Process::start(&arguments.each_ref().map(String::as_str));
+        let arguments = arguments.each_ref().map(String::as_str);
+        let mut daemon = Process::start_below(program, &arguments);
         let address = daemon.tells("daemon.ready")["address"].clone();
         address.as_str().unwrap().clone_into(&mut self.api);
         self.daemon = Some(daemon);
@@ -364,6 +384,25 @@ impl Site {
     /// A call of the API with the key.
     pub(crate) fn ask(&self, path: &str, body: &Value) -> Answer {
         self.send("POST", path, &self.head(), body.to_string().as_bytes())
+    }
+
+    /// The same; `None` where nobody answers, or not to the end.
+    pub(crate) fn try_ask(&self, path: &str, body: &Value) -> Option<Answer> {
+        let body = body.to_string();
+        let answer = send(&self.api, "POST", path, &self.head(), body.as_bytes())?;
+        (!answer.body.is_null()).then_some(answer)
+    }
+
+    pub(crate) fn api(&self) -> &str {
+        &self.api
+    }
+
+    /// Changes a line of the configuration of the daemon's next start.
+    pub(crate) fn configure(&self, old: &str, new: &str) {
+        let file = self.file("config.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        assert_eq!(text.matches(old).count(), 1, "{old} in config.toml");
+        fs::write(&file, text.replace(old, new)).unwrap();
     }
 
     /// A call of the API that succeeds.

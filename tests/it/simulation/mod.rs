@@ -19,18 +19,12 @@ use origo_adapter::simulator::{Class, Fault};
 use rules::{Bug, Rules, Strike};
 use story::{Ending, run};
 
+use crate::support::machine::asked;
+
 /// In CI; more by environment.
 const SEEDS: u64 = 2000;
 /// What they are worth in CI: points at which the daemon died, each of one seed and one operation.
 const DEATHS_A_SEED: usize = 4;
-
-fn asked(name: &str) -> Option<u64> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the count is a matter of the test run, not of the product"
-    )]
-    std::env::var(name).ok().map(|n| n.parse().unwrap())
-}
 
 /// Does `work` for each of `items` on all cores; what it returned, in their order.
 fn on_all_cores<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {

@@ -2,7 +2,7 @@
 
 use origo_adapter::simulator::{self, Class, DuplicateIssue, Fault, Faults};
 
-use super::world::Dice;
+use crate::support::dice::Dice;
 
 /// A bug put in on purpose, to see whether it is caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

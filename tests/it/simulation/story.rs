@@ -9,7 +9,8 @@ use origo_adapter::worker::{self, Next};
 
 use super::rules::{Bug, Rules, faults, settings};
 use super::wishes::{Person, identity};
-use super::world::{Daemon, Dice, MANAGER, START, World};
+use super::world::{Daemon, MANAGER, START, World};
+use crate::support::dice::Dice;
 
 const PEOPLE: usize = 3;
 /// Operations before the quiet period.
@@ -228,7 +229,8 @@ impl Story {
             job.identity
         ));
         let (engine, manager) = (self.daemon.engine.clone(), self.daemon.manager.clone());
-        let done = worker::perform(&engine, &manager, job).await;
+        let mut ended = worker::perform(&engine, &manager, job).await;
+        let done = ended.settle(&engine, &manager).await;
         self.survive(done).await;
     }
 

@@ -21,32 +21,12 @@ use uuid::Uuid;
 
 use super::fuse::{Fuse, FusedStore};
 use super::rules::{Bug, Rules};
+use crate::support::dice::Dice;
 
 /// 2026-03-01T00:00:00Z.
 pub(super) const START: i64 = 1_772_323_200_000;
 pub(super) const MANAGER: AcsSystemId = AcsSystemId(Uuid::from_u128(0xc0));
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Splitmix64: the story's own dice, apart from the simulator's.
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed)
-    }
-
-    pub(super) fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides.max(1)
-    }
-
-    pub(super) fn one_in(&mut self, sides: u64) -> bool {
-        self.roll(sides) == 0
-    }
-}
 
 /// Time passes only when the story says so.
 pub(super) struct TestClock {

@@ -1,4 +1,6 @@
-//! What several layers share: a scene to put one identity in, and a small model of HID.
+//! What several layers share: dice, a scene to put one identity in, a small model of HID, and what a test needs of its machine.
+pub(crate) mod dice;
 pub(crate) mod hid_model;
+pub(crate) mod machine;
 pub(crate) mod scene;
 pub(crate) mod world;

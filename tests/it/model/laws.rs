@@ -1,7 +1,7 @@
 //! What must hold in every state, and what must hold once all is quiet.
 
 use origo_adapter::core::effect::{Effect, Lane};
-use origo_adapter::core::identity::{CmUserState, Identity};
+use origo_adapter::core::identity::{CmUserState, Enrollment, Identity};
 use origo_adapter::core::ids::{ContainerId, PartNumber, PhoneId};
 use origo_adapter::core::observation::{CredentialStatus, InvitationStatus};
 use origo_adapter::core::state;
@@ -120,7 +120,7 @@ pub(super) fn settled(state: &State) -> Result<(), String> {
         let owners = state.people.iter().flatten();
         let running = |identity: &Identity| {
             let mut enrollments = identity.enrollments.values();
-            user.external_id == identity.id.to_string() && enrollments.any(|e| e.is_running())
+            user.external_id == identity.id.to_string() && enrollments.any(Enrollment::is_running)
         };
         if owners.clone().any(running) && !owners.clone().any(known) {
             return Err(format!("phone {} was never found", phone.id));

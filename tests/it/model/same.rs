@@ -3,8 +3,8 @@
 //! A moment in the past counts by its age in [`UNIT`]s up to the age at which the core stops asking, and by whether it
 //! lies after the start of the call under way; a moment ahead by how many units it is away, coarsely beyond twenty.
 //! When reads are due again follows from several moments at once, so there the due times of all lanes count instead.
-//! What this hides: the order of two moments within one unit, failures counted (the schedule has one entry), and how
-//! long a sweep is away.
+//! What this hides: the order of two moments within one unit, failures beyond the first (the schedule has two entries),
+//! and how long a sweep is away.
 
 use origo_adapter::core::effect::{Class, Effect, Lane, Owed};
 use origo_adapter::core::identity::{
@@ -125,9 +125,12 @@ fn blur(state: &mut State) {
                 Effect::Issue { .. } | Effect::Revoke { .. } | Effect::DeletePhone { .. }
             )
         });
-        let phone = read.and_then(|call| match call.lane {
-            Lane::Phone(phone) => Some(phone),
-            _ => None,
+        let phone = read.and_then(|call| {
+            if let Lane::Phone(phone) = call.lane {
+                Some(phone)
+            } else {
+                None
+            }
         });
         let started_at = read.map(|call| call.started_at);
         let blur = Blur {
@@ -143,7 +146,7 @@ fn blur(state: &mut State) {
         phone: None,
     };
     for astray in &mut state.astray {
-        eyes.call(&mut astray.call);
+        unnumber(&mut astray.call);
         astray.until = astray.until.map(|until| ahead(now, until));
     }
     for entry in &mut state.feed {
@@ -180,7 +183,7 @@ impl Blur {
         identity.calls = CallNo(0);
         known(&mut identity.deleting_since);
         if let Some(call) = &mut identity.in_flight {
-            self.call(call);
+            unnumber(call);
         }
         for user in identity.acs_users.values_mut() {
             user.created_at = Timestamp(0);
@@ -201,11 +204,6 @@ impl Blur {
         for enrollment in identity.enrollments.values_mut() {
             self.enrollment(enrollment);
         }
-    }
-
-    fn call(&self, call: &mut InFlight) {
-        call.call = CallNo(0);
-        call.started_at = Timestamp(0);
     }
 
     fn trouble(&self, trouble: &mut Trouble) {
@@ -307,4 +305,9 @@ impl Blur {
 /// Only whether it is counts.
 fn known(at: &mut Option<Timestamp>) {
     *at = at.map(|_| Timestamp(0));
+}
+
+fn unnumber(call: &mut InFlight) {
+    call.call = CallNo(0);
+    call.started_at = Timestamp(0);
 }

@@ -206,33 +206,16 @@ impl State {
             Action::CallAstray(person, lane) => {
                 self.left.astray -= 1;
                 let call = self.start(world, *person, lane, &mut log)?;
-                if !is_read(&call.effect) {
-                    self.astray.push(Astray {
-                        person: *person,
-                        call,
-                        reply: None,
-                        until: None,
-                    });
-                }
+                self.goes_astray(*person, call);
             }
             Action::Answer(person) => {
                 let reply = self.replies[*person].take().expect("an answer");
                 let call = self.call_of(*person);
-                let seen = match reply.read(&call.effect) {
-                    Ok(answer) => Observation::Answered(call, answer),
-                    Err(fault) => Observation::Failed(call, fault),
-                };
-                self.see(world, *person, &seen, &mut log);
+                self.hear_answer(world, (*person, call), &reply, &mut log);
             }
             Action::GiveUp(person) => {
-                let call = self.call_of(*person);
                 let until = self.now.plus(world.policy.late_effect_bound);
-                let mut astray = self.astray.iter_mut();
-                let known = astray.find(|a| a.person == *person && a.call.call == call.call);
-                if let Some(known) = known {
-                    known.until = Some(until);
-                }
-                let seen = Observation::Failed(call, Fault::Unanswered);
+                let seen = self.give_up(*person, until);
                 self.see(world, *person, &seen, &mut log);
             }
             Action::Land(n) => {
@@ -245,11 +228,8 @@ impl State {
             Action::AnswerLate(n) => {
                 let astray = self.astray.remove(*n);
                 let reply = astray.reply.expect("an answer");
-                let seen = match reply.read(&astray.call.effect) {
-                    Ok(answer) => Observation::Answered(astray.call, answer),
-                    Err(fault) => Observation::Failed(astray.call, fault),
-                };
-                self.see(world, astray.person, &seen, &mut log);
+                let call = (astray.person, astray.call);
+                self.hear_answer(world, call, &reply, &mut log);
             }
             Action::Tell(n) => {
                 let entry = self.feed.remove(*n);
@@ -269,26 +249,17 @@ impl State {
                 self.left.events -= 1;
                 self.feed[*n].late = true;
             }
-            Action::Happen(deed) => {
-                let mut told = vec![];
-                self.hid.happens(deed, &mut told);
-                self.tell(told);
-            }
-            Action::Redeem(invitation) => {
-                let mut told = vec![];
-                self.hid.redeem(invitation, &mut told);
-                self.tell(told);
-            }
+            Action::Happen(deed) => self.in_hid(|hid, told| hid.happens(deed, told)),
+            Action::Redeem(id) => self.in_hid(|hid, told| hid.redeem(id, told)),
             Action::LosePhone(phone) => {
                 self.left.acts -= 1;
-                let mut told = vec![];
-                self.hid.lose_phone(phone, &mut told);
-                self.tell(told);
+                self.in_hid(|hid, told| hid.lose_phone(phone, told));
             }
             Action::Wish(person, wish) => {
-                match **wish {
-                    Wish::Invite { .. } => self.left.invites -= 1,
-                    _ => self.left.acts -= 1,
+                if matches!(**wish, Wish::Invite { .. }) {
+                    self.left.invites -= 1;
+                } else {
+                    self.left.acts -= 1;
                 }
                 let seen = Observation::Wish((**wish).clone());
                 self.see(world, *person, &seen, &mut log);
@@ -304,6 +275,48 @@ impl State {
             }
         }
         Ok((self, log))
+    }
+
+    /// A read without an answer leaves nothing behind.
+    fn goes_astray(&mut self, person: usize, call: InFlight) {
+        if !is_read(&call.effect) {
+            self.astray.push(Astray {
+                person,
+                call,
+                reply: None,
+                until: None,
+            });
+        }
+    }
+
+    fn give_up(&mut self, person: usize, until: Timestamp) -> Observation {
+        let call = self.call_of(person);
+        let mut astray = self.astray.iter_mut();
+        if let Some(known) = astray.find(|a| a.person == person && a.call.call == call.call) {
+            known.until = Some(until);
+        }
+        Observation::Failed(call, Fault::Unanswered)
+    }
+
+    fn hear_answer(
+        &mut self,
+        world: &World,
+        (person, call): (usize, InFlight),
+        reply: &Reply,
+        log: &mut Log,
+    ) {
+        let seen = match reply.read(&call.effect) {
+            Ok(answer) => Observation::Answered(call, answer),
+            Err(fault) => Observation::Failed(call, fault),
+        };
+        self.see(world, person, &seen, log);
+    }
+
+    /// Something happens at HID, and the feed tells of it.
+    fn in_hid(&mut self, what: impl FnOnce(&mut Hid, &mut Vec<Told>)) {
+        let mut told = vec![];
+        what(&mut self.hid, &mut told);
+        self.tell(told);
     }
 
     /// HID does what a call asks for.

@@ -192,10 +192,8 @@ impl State {
         let dull = |enrollment: &Enrollment| {
             let phones = enrollment.phones.values();
             let mut dull = phones.filter(|known| known.dull_reads >= PATIENCE);
-            let deleting = match &enrollment.user.state {
-                CmUserState::Deleting { since, .. } => self.now.since(*since) >= UNIT * PATIENCE,
-                _ => false,
-            };
+            let deleting = matches!(&enrollment.user.state, CmUserState::Deleting { since, .. }
+                if self.now.since(*since) >= UNIT * PATIENCE);
             let waits = dull.any(|known| {
                 let mut phones = self.hid.phones();
                 phones.any(|(_, phone)| phone.id == known.container && busy(phone))
@@ -259,9 +257,10 @@ impl State {
     }
 
     fn may_ask(&self, wish: &Wish) -> bool {
-        match wish {
-            Wish::Invite { .. } => self.left.invites > 0,
-            _ => self.left.acts > 0,
+        if matches!(wish, Wish::Invite { .. }) {
+            self.left.invites > 0
+        } else {
+            self.left.acts > 0
         }
     }
 }

@@ -28,8 +28,18 @@
 //! portal; how often something failed before (the schedule has two entries). Those are the simulation's.
 //!
 //! Small models run with all tests. `MODEL=whole cargo test --release --test it model:: -- --nocapture --test-threads=1`
-//! explores the whole ones and prints what it counted. `stateright` was not taken: its queue holds whole states, here some
-//! 40 KiB each, and it has no word for how long settling takes.
+//! explores larger ones and prints what it counted; `MODEL=beyond` those that nobody has seen the end of yet. What was
+//! asked for, 2 crashes and 2 lost replies together with any acts of operators, is beyond:
+//!
+//! | model | in order | late deeds | astray | acts | states | settled within |
+//! | --- | --- | --- | --- | --- | --- | --- |
+//! | 2 phones, 2 equal parents | no | any | 4 | 0 | 30,252 | 52 steps |
+//! | 2 phones, 2 equal parents | yes | 1 | 1 | 1 | 40,365 | 43 steps |
+//! | 2 phones, 2 part numbers | yes | any | 2 | 0 | 74,314 | 58 steps |
+//! | 2 people, 1 address, 1 licence | no | any | 1 | 1 | 20,967 | 39 steps |
+//!
+//! `stateright` was not taken: its queue holds whole states, here some 40 KiB each, and it has no word for how long
+//! settling takes.
 //!
 //! [`step`]: origo_adapter::core::step()
 //! [`Fault::Unanswered`]: origo_adapter::core::observation::Fault::Unanswered
@@ -165,15 +175,16 @@ fn holds(name: &str, world: &World, start: &State) {
     assert!(found.longest <= SETTLED_WITHIN, "{name}: {found}");
 }
 
-/// Model A, for both kinds of HID: one refuses a second key of a pair, one draws it.
+/// Model A, with the kind of HID that draws a second key of a pair where it is asked to. One that refuses can make a
+/// difference only after such a call, and where one comes to a live key the search fails.
 fn keys(world: &World, left: Left) {
-    for refuses in [false, true] {
-        let start = with_phones(world, Hid::new(refuses, 9), left);
-        let kind = if refuses { "refuses" } else { "draws" };
-        let (phones, parts) = (world.phones, world.parts);
-        let name = format!("{phones} phones, parts {parts:?}, HID {kind} a second key");
-        holds(&name, world, &start);
-    }
+    let start = with_phones(world, Hid::new(false, 9), left);
+    holds(&named(world, "draws"), world, &start);
+}
+
+fn named(world: &World, kind: &str) -> String {
+    let (phones, parts) = (world.phones, world.parts);
+    format!("phones {phones}, parts {parts:?}, HID {kind} a second key")
 }
 
 /// Model A from where it begins: user, invitation and phone.
@@ -214,6 +225,13 @@ fn keys_survive_what_is_late_lost_or_stale() {
 }
 
 #[test]
+fn a_second_key_is_never_so_much_as_refused() {
+    let world = world(&[1]);
+    let start = with_phones(&world, Hid::new(true, 9), left([2, 0, 0, 1]));
+    holds(&named(&world, "refuses"), &world, &start);
+}
+
+#[test]
 fn enrolments_settle() {
     let invites = 1;
     enrolment(Left {
@@ -227,12 +245,12 @@ fn one_address_and_one_licence_serve_two_in_turn() {
     two_people(left([1, 0, 0, 1]));
 }
 
-fn is_whole() -> bool {
+fn is_asked_for(size: &str) -> bool {
     #[expect(
         clippy::disallowed_methods,
         reason = "how much is explored is a matter of the test run, not of the product"
     )]
-    std::env::var("MODEL").is_ok_and(|model| model == "whole")
+    std::env::var("MODEL").is_ok_and(|model| model == size)
 }
 
 /// As [`keys`], with what is left out by choice.
@@ -248,37 +266,44 @@ fn keys_in_order(parts: &'static [u8], late: usize, left: Left) {
 
 #[test]
 fn whole_model_a_with_equal_parents() {
-    if is_whole() {
+    if is_asked_for("whole") {
         keys(&two_phones(&[1, 1]), left([4, 0, 0, 0]));
-    }
-}
-
-#[test]
-fn whole_model_a_with_equal_parents_and_acts() {
-    if is_whole() {
-        keys_in_order(&[1, 1], 1, left([2, 0, 0, 1]));
+        keys_in_order(&[1, 1], 1, left([1, 0, 0, 1]));
     }
 }
 
 #[test]
 fn whole_model_a_with_two_part_numbers() {
-    if is_whole() {
+    if is_asked_for("whole") {
         keys_in_order(&[1, 2], usize::MAX, left([2, 0, 0, 0]));
-        keys_in_order(&[1, 2], 1, left([4, 0, 0, 0]));
-    }
-}
-
-#[test]
-fn whole_model_a_with_two_part_numbers_and_acts() {
-    if is_whole() {
-        keys_in_order(&[1, 2], 1, left([1, 0, 0, 1]));
     }
 }
 
 #[test]
 fn whole_model_b() {
-    if is_whole() {
-        two_people(left([2, 0, 0, 1]));
+    if is_asked_for("whole") {
+        two_people(left([1, 0, 0, 1]));
+    }
+}
+
+#[test]
+fn beyond_model_a_with_equal_parents() {
+    if is_asked_for("beyond") {
+        keys_in_order(&[1, 1], 1, left([4, 0, 0, 1]));
+    }
+}
+
+#[test]
+fn beyond_model_a_with_two_part_numbers() {
+    if is_asked_for("beyond") {
+        keys_in_order(&[1, 2], 1, left([4, 0, 0, 0]));
+        keys_in_order(&[1, 2], 1, left([1, 0, 0, 1]));
+    }
+}
+
+#[test]
+fn beyond_model_b() {
+    if is_asked_for("beyond") {
         two_people(left([1, 0, 0, 2]));
     }
 }

@@ -31,6 +31,8 @@ mod kills;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod origo_client;
 #[cfg(test)]
 mod origo_feed;

@@ -227,7 +227,7 @@ fn keys_survive_what_is_late_lost_or_stale() {
 #[test]
 fn a_second_key_is_never_so_much_as_refused() {
     let world = world(&[1]);
-    let start = with_phones(&world, Hid::new(true, 9), left([2, 0, 0, 1]));
+    let start = with_phones(&world, Hid::new(true, 9), left([1, 0, 0, 1]));
     holds(&named(&world, "refuses"), &world, &start);
 }
 

@@ -28,6 +28,13 @@ pub(super) struct Frozen {
     call: Pin<Box<dyn Future<Output = Ended>>>,
 }
 
+/// How often calls stood still, and claims were taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stillness {
+    pub(super) calls: usize,
+    pub(super) taken_over: usize,
+}
+
 impl Story {
     /// Whose turn it is.
     pub(super) fn take_turns(&mut self) {
@@ -56,6 +63,7 @@ impl Story {
         let before = Timestamp(self.world.now().0 - late);
         let taken_over = worker::recover(&self.daemon.engine, before).await;
         if let Some(count @ 1..) = self.survive(taken_over).await {
+            self.stood_still.taken_over += count;
             self.note(&format!("{count} claims are taken over"));
         }
     }
@@ -82,7 +90,10 @@ impl Story {
         let (engine, manager) = (self.daemon.engine.clone(), self.daemon.manager.clone());
         let call = {
             let (engine, manager) = (Arc::clone(&engine), Arc::clone(&manager));
-            Box::pin(async move { worker::perform(&engine, &manager, job).await })
+            // Here nobody gives a task that was busy for long its budget back.
+            Box::pin(tokio::task::unconstrained(async move {
+                worker::perform(&engine, &manager, job).await
+            }))
         };
         let mut frozen = Frozen {
             until,
@@ -95,7 +106,10 @@ impl Story {
         self.world.keep_going();
         match ended {
             Some(ended) => self.end(&frozen, ended).await,
-            None => self.frozen.push(frozen),
+            None => {
+                self.stood_still.calls += 1;
+                self.frozen.push(frozen);
+            }
         }
     }
 

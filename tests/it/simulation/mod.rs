@@ -15,6 +15,7 @@ mod trouble;
 mod wishes;
 mod world;
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use origo_adapter::simulator::{Class, Fault};
@@ -95,12 +96,27 @@ fn told(what: &str, endings: &[Ending]) {
         .flat_map(|ending| ending.surplus.clone())
         .collect();
     let longest = surplus.iter().max().copied().unwrap_or_default() / 1000;
-    tell(&format!(
-        "simulation, {what}: {} stories, {operations} operations of the store, died at {deaths} points, {} second keys \
-         (longest live for {longest} s)",
-        endings.len(),
-        surplus.len(),
-    ));
+    let (stories, seconds) = (endings.len(), surplus.len());
+    let mut text = format!(
+        "simulation, {what}: {stories} stories, {operations} operations of the store, died at {deaths} points, \
+         {seconds} second keys"
+    );
+    if seconds > 0 {
+        write!(text, " (longest live for {longest} s)").unwrap();
+    }
+    let calls: usize = endings.iter().map(|ending| ending.stood_still.calls).sum();
+    let taken_over: usize = endings
+        .iter()
+        .map(|ending| ending.stood_still.taken_over)
+        .sum();
+    if calls > 0 {
+        write!(
+            text,
+            ", {calls} calls stood still, {taken_over} claims were taken over"
+        )
+        .unwrap();
+    }
+    tell(&text);
 }
 
 #[test]

@@ -100,6 +100,8 @@ pub(super) fn faults_of(rules: &Rules, dice: &mut Dice) -> Faults {
             let mut faults = Faults::none();
             faults.late_by_max_ms = late.by_ms;
             faults.set(Fault::LateEffect, 0.2);
+            // How late HID is with a revoke is not ours to answer for.
+            faults.set_for(Class::Revoke, Fault::LateEffect, 0.0);
             faults
         }
         (None, Some(_)) => Faults::standard(),

@@ -7,7 +7,7 @@ use origo_adapter::simulator::{Device, Fault, Faults};
 use origo_adapter::store::{Error, Feed, Store as _};
 use origo_adapter::worker::{self, Next};
 
-use super::frozen::Frozen;
+use super::frozen::{Frozen, Stillness};
 use super::rules::{Bug, Rules, faults_of, settings};
 use super::wishes::{Person, identity};
 use super::world::{Daemon, MANAGER, START, World};
@@ -29,6 +29,7 @@ pub(super) struct Story {
     pub(super) other: Option<Daemon>,
     /// Calls that stand still.
     pub(super) frozen: Vec<Frozen>,
+    pub(super) stood_still: Stillness,
     pub(super) people: Vec<Person>,
     faults: Faults,
     /// The dice of each act, as they were before it.
@@ -52,6 +53,7 @@ pub(super) struct Ending {
     pub(super) struck: bool,
     /// For how long each surplus key was live, in ms.
     pub(super) surplus: Vec<i64>,
+    pub(super) stood_still: Stillness,
 }
 
 /// How a story ended that broke a guarantee.
@@ -75,6 +77,7 @@ pub(super) fn run(seed: u64, rules: &Rules) -> Result<Ending, Broken> {
             deaths: story.world.fuse.deaths(),
             struck: story.struck,
             surplus: story.surplus(),
+            stood_still: story.stood_still,
             log: story.log,
         });
     };
@@ -112,6 +115,7 @@ impl Story {
             daemon,
             other,
             frozen: Vec::new(),
+            stood_still: Stillness::default(),
             people,
             faults,
             acts: Vec::new(),
@@ -387,6 +391,8 @@ impl Story {
                 return Err("it turns without an end".to_owned());
             }
             if self.world.now().0 - polled_at.0 >= interval {
+                self.thaw().await;
+                self.take_over().await;
                 polled_at = self.world.now();
                 let polled = self.daemon.poller.turn().await;
                 self.survive(polled).await;

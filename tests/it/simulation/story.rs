@@ -360,6 +360,10 @@ impl Story {
         if self.world.rules.crash_at.is_none() {
             self.crash().await;
         }
+        if self.world.rules.late.is_some() {
+            // What is still late comes while the feed is read as often as before.
+            self.rest(HOUR / 2, POLLS_EVERY).await?;
+        }
         if !self.may_miss_events() {
             // Whatever the feed tells is acted on at once; what was in doubt takes its reads.
             self.rest(3 * HOUR, HOUR / 6).await?;

@@ -6,7 +6,7 @@ use super::rules::{Late, Rules};
 use super::{all_hold, asked, told};
 
 /// In CI; more by `SIMULATION_SEEDS`.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 16;
 /// The configuration's default of `issuance.late_effect_bound`.
 const BOUND_MS: u64 = 120_000;
 /// Beyond a check of the lease, before which nobody repeats the call: what is left of the lease (25 s), the takeover

@@ -1,0 +1,169 @@
+"""Runs the tests against each mutant of a copy that rewrite.py has made, cheapest first, until one fails.
+
+usage: run.py COPY RESULTS [--jobs N] [--again] [--only WORD]    default: 2 jobs, all mutants that have no result yet
+  --again    survivors once more, with as many seeds and cases as CI has
+  --only     mutants whose name contains the word
+
+RESULTS has one line of JSON for each mutant, the last one counts. COPY/tests.json keeps which test comes past which
+mutant, from one run without any: no other test can fail by it.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+LIGHT = {"SIMULATION_SEEDS": "200", "CRASH_SEEDS": "1", "PROPTEST_CASES": "64"}
+ALWAYS = {"PROPTEST_MAX_SHRINK_ITERS": "0", "INSTA_UPDATE": "no", "RUST_BACKTRACE": "0"}
+# Upper ends, in seconds, of a test's usual time: the cheaper ones go first.
+CLASSES = [0.3, 3, 30, float("inf")]
+SLACK = 30
+
+
+def binaries(copy):
+    """The test binaries, built."""
+    run = subprocess.run(
+        ["cargo", "test", "--locked", "--no-run", "--message-format=json", "-j2"],
+        cwd=copy, stdout=subprocess.PIPE, text=True, check=True,
+    )
+    artifacts = [json.loads(line) for line in run.stdout.splitlines()]
+    tests = [a for a in artifacts if a.get("executable") and a["profile"]["test"]]
+    return {a["target"]["name"] + "/" + a["target"]["kind"][0]: a["executable"] for a in tests}
+
+
+def run(copy, binary, tests, extra, limit):
+    """`None` where all tests pass; else the first that fails, or "time-out"."""
+    scratch = tempfile.mkdtemp(dir=copy / "scratch")
+    environment = os.environ | ALWAYS | extra | {"TMPDIR": scratch, "CARGO_MANIFEST_DIR": str(copy)}
+    child = subprocess.Popen(
+        [binary, "--exact", "--test-threads=1", *tests],
+        cwd=copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+    )
+    late = threading.Event()
+
+    def stop():
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def too_late():
+        late.set()
+        stop()
+
+    timer = threading.Timer(limit, too_late)
+    timer.start()
+    failed, running = None, None
+    for line in child.stdout:
+        # "test NAME ... " and the verdict, which output of the test may part from it.
+        if line.startswith("test ") and " ... " in line:
+            running = line.split()[1]
+        if line.rstrip().endswith("FAILED") and not line.startswith("test result"):
+            failed = running or line.split()[0]
+            break
+    stop()
+    child.wait()
+    timer.cancel()
+    shutil.rmtree(scratch, ignore_errors=True)
+    if failed is None and late.is_set():
+        return "time-out"
+    if failed is None and child.returncode != 0 and child.returncode != -signal.SIGKILL:
+        return "abort"
+    return failed
+
+
+def survey(copy, known):
+    """Each test alone, without a mutant: how long it takes and which mutants it comes past."""
+    cache = copy / "tests.json"
+    if cache.exists():
+        return json.loads(cache.read_text())
+    seeds = copy / "tests/core_props.seeds"
+    shutil.copy(seeds, copy / "seeds")
+    tests = []
+    for name, binary in known.items():
+        listed = subprocess.run([binary, "--list", "--format", "terse"], cwd=copy, stdout=subprocess.PIPE, text=True, check=True)
+        for line in listed.stdout.splitlines():
+            test, kind = line.rsplit(": ", 1)
+            if kind != "test":
+                continue
+            trace = copy / "scratch/trace"
+            trace.unlink(missing_ok=True)
+            began = time.monotonic()
+            failed = run(copy, binary, [test], LIGHT | {"MUTANT_TRACE": str(trace)}, 1200)
+            passed = sorted({int(n) for n in trace.read_text().split()}) if trace.exists() else []
+            entry = {"binary": name, "test": test, "seconds": time.monotonic() - began, "passes": passed}
+            print(f"{entry['seconds']:7.2f} s {len(passed):5} {test}{' FAILS' if failed else ''}", flush=True)
+            if not failed:
+                tests.append(entry)
+    cache.write_text(json.dumps(tests))
+    return tests
+
+
+def verdict(copy, known, tests, mutant, light):
+    """Runs what comes past the mutant, in classes of cost."""
+    began = time.monotonic()
+    result = {"id": mutant["id"], "name": mutant["name"], "file": mutant["file"], "line": mutant["line"], "light": light}
+    passing = [test for test in tests if mutant["id"] in test["passes"]]
+    result["tests"] = len(passing)
+    extra = {"MUTANT": str(mutant["id"])} | (LIGHT if light else {})
+    below = 0.0
+    for end in CLASSES:
+        of_class = [test for test in passing if below <= test["seconds"] < end]
+        below = end
+        for name, binary in known.items():
+            chosen = [test for test in of_class if test["binary"] == name]
+            if not chosen:
+                continue
+            shutil.copy(copy / "seeds", copy / "tests/core_props.seeds")
+            usual = sum(test["seconds"] for test in chosen) * (1 if light else 10)
+            failed = run(copy, binary, [test["test"] for test in chosen], extra, SLACK + 10 * usual)
+            if failed:
+                outcome = "timed out" if failed == "time-out" else "caught"
+                return result | {"outcome": outcome, "by": failed, "seconds": round(time.monotonic() - began, 1)}
+    return result | {"outcome": "survived", "by": None, "seconds": round(time.monotonic() - began, 1)}
+
+
+def main():
+    arguments = argparse.ArgumentParser(usage=__doc__)
+    arguments.add_argument("copy", type=Path)
+    arguments.add_argument("results", type=Path)
+    arguments.add_argument("--jobs", type=int, default=2)
+    arguments.add_argument("--again", action="store_true")
+    arguments.add_argument("--only", default="")
+    asked = arguments.parse_args()
+    copy = asked.copy.resolve()
+    (copy / "scratch").mkdir(exist_ok=True)
+    known = binaries(copy)
+    tests = survey(copy, known)
+    for test in tests:
+        test["passes"] = set(test["passes"])
+    mutants = [m for m in json.loads((copy / "mutants.json").read_text()) if not m["unviable"]]
+    lines = asked.results.read_text().splitlines() if asked.results.exists() else []
+    last = {result["id"]: result for result in map(json.loads, lines)}
+    if asked.again:
+        left = [m for m in mutants if last.get(m["id"], {}).get("outcome") == "survived"]
+    else:
+        left = [m for m in mutants if m["id"] not in last]
+    left = [m for m in left if asked.only in m["name"]]
+    lock = threading.Lock()
+
+    def one(mutant):
+        result = verdict(copy, known, tests, mutant, not asked.again)
+        with lock, asked.results.open("a") as out:
+            out.write(json.dumps(result) + "\n")
+            print(f"{result['outcome']:9} {result['seconds']:6} s {result['name']}  [{result['by']}]", flush=True)
+
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        list(pool.map(one, left))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -71,7 +71,7 @@ class File:
 
 
 def place(file, mutant):
-    """Where a mutant goes: (position, depth key, text) pieces, and which piece is the mutant's own."""
+    """How and where a mutant goes in, and its own text; `None` where it could not compile."""
     start, end = (file.offset(mutant["span"][side]) for side in ("start", "end"))
     n, new, genre = mutant["id"], mutant["replacement"], mutant["genre"]
     if genre == "FnValue":
@@ -88,7 +88,7 @@ def place(file, mutant):
     if genre == "MatchArmGuard":
         return "instead", (start, end), new
     if genre == "StructField":
-        field = file.around(start, end, {"field_initializer", "shorthand_field_initializer"})
+        field = file.around(start, start + 1, {"field_initializer", "shorthand_field_initializer"})
         others = field.parent.named_children
         base = next(node for node in others if node.type == "base_field_initializer")
         name = (field.child_by_field_name("field") or field.named_children[0]).text.decode()
@@ -99,6 +99,8 @@ def place(file, mutant):
         return "instead", (value.start_byte, value.end_byte), whole
     kinds = {"BinaryOperator": {"binary_expression", "compound_assignment_expr"}, "UnaryOperator": {"unary_expression"}}
     node = file.around(start, end, kinds[genre])
+    if node is None:
+        return None  # A let chain knows no `||`.
     before, after = file.text(node.start_byte, start), file.text(end, node.end_byte)
     if node.type == "binary_expression":
         before, after = f"({before})", f"({after})"
@@ -154,7 +156,7 @@ def written(file, mutants):
     pieces = []  # (position, closing, breadth, text, mutant)
     choices = defaultdict(list)
     for mutant in mutants:
-        how, where, text = place(file, mutant)
+        how, where, text = mutant["place"]
         if how == "insert":
             pieces.append((where, 1, 0, text, mutant["id"]))
         else:
@@ -189,7 +191,7 @@ def spans_of(message):
         yield from spans_of(child)
 
 
-def complaints(copy, ranges):
+def complaints(copy, ranges, arms):
     """One `cargo check`: the mutants that the compiler refuses, with its words."""
     run = subprocess.run(
         ["cargo", "check", "--locked", "--lib", "--message-format=json", "-j2"],
@@ -205,6 +207,12 @@ def complaints(copy, ranges):
         found = {n for name, byte in at for start, end, n in ranges.get(name, []) if start <= byte < end}
         if found:
             refused |= dict.fromkeys(found, message["message"])
+        elif (message["code"] or {}).get("code") == "E0004":
+            # A deleted arm of a match that names every case: the last one of that match, until none complains.
+            name = at[0][0]
+            last_byte = max(byte for _, byte in at)
+            of_match = [n for start, _, n in ranges[name] if at[0][1] <= start < last_byte and n in arms]
+            refused[of_match[-1]] = message["message"]
         elif message["spans"]:
             strange.append(message["rendered"])
     if run.returncode and not refused:
@@ -226,20 +234,26 @@ def main(listing, copy):
         text = test.read_text()
         if CLEARED in text:
             test.write_text(text.replace(CLEARED, KEPT))
+    arms = {mutant["id"] for mutant in mutants if mutant["genre"] == "MatchArm"}
     unviable = {}
+    for mutant in mutants:
+        mutant["place"] = place(files[mutant["file"]], mutant)
+        if mutant["place"] is None:
+            unviable[mutant["id"]] = "a let chain knows no `||`"
     while True:
         ranges = {}
         for name, file in files.items():
             of_file = [m for m in mutants if m["file"] == name and m["id"] not in unviable]
             text, ranges[name] = written(file, of_file)
             file.path.write_bytes(text)
-        refused = complaints(copy, ranges)
+        refused = complaints(copy, ranges, arms)
         if not refused:
             break
         unviable |= refused
         print(f"{len(unviable)} do not compile", flush=True)
     for mutant in mutants:
         mutant["unviable"] = unviable.get(mutant["id"])
+        del mutant["place"]
         line = mutant["span"]["start"]["line"]
         mutant["line"] = files[mutant["file"]].lines[line - 1].strip()
     (copy / "mutants.json").write_text(json.dumps(mutants, indent=1))

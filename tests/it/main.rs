@@ -11,6 +11,10 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod core_feed;
+#[cfg(test)]
+mod core_index;
+#[cfg(test)]
 mod core_props;
 #[cfg(test)]
 mod core_races;

@@ -24,11 +24,27 @@ from pathlib import Path
 LIGHT = {"SIMULATION_SEEDS": "60", "CRASH_SEEDS": "1", "CRASH_EVERY": "40", "PROPTEST_CASES": "64"}
 ALWAYS = {"PROPTEST_MAX_SHRINK_ITERS": "0", "INSTA_UPDATE": "no", "RUST_BACKTRACE": "0"}
 # Upper ends, in seconds, of a test's usual time: the cheaper ones go first.
-CLASSES = [0.3, 3, 30, float("inf")]
+CLASSES = [0.3, 3, 60, float("inf")]
 SLACK = 30
-# Left for --again: tests that take longer, and those of whole processes, whose time is a wall clock's.
-TOO_LONG = 60
+# Their time is a wall clock's.
 PROCESSES = ("process::", "demo::", "lifecycle::", "cli::")
+
+
+class Stage:
+    """Which tests are run: the cheap ones, then the light ones of what is left, then all with all their seeds."""
+
+    def __init__(self, name, above, below, processes, environment, longer):
+        self.name, self.above, self.below, self.processes = name, above, below, processes
+        self.environment, self.longer = environment, longer
+
+    def takes(self, test):
+        in_process = not test["test"].startswith(PROCESSES)
+        return self.above <= test["seconds"] < self.below and (self.processes or in_process)
+
+
+CHEAP = Stage("cheap", 0, 3, False, LIGHT, 1)
+DEAR = Stage("dear", 3, 60, False, LIGHT, 1)
+ALL = Stage("all", 0, float("inf"), True, {}, 10)
 # They show that the simulation finds deliberate bugs; that it finds another one instead says nothing.
 NO_EVIDENCE = "_is_caught"
 
@@ -112,30 +128,29 @@ def survey(copy, known):
     return tests
 
 
-def verdict(copy, known, tests, mutant, light):
-    """Runs what comes past the mutant, in classes of cost."""
+def verdict(copy, known, tests, mutant, stage):
+    """Runs the tests of one stage that come past the mutant, the cheaper ones first."""
     began = time.monotonic()
-    result = {"id": mutant["id"], "name": mutant["name"], "file": mutant["file"], "line": mutant["line"], "light": light}
-    passing = [test for test in tests if mutant["id"] in test["passes"]]
-    result["tests"] = len(passing)
-    if light:
-        passing = [test for test in passing if test["seconds"] < TOO_LONG and not test["test"].startswith(PROCESSES)]
-    extra = {"MUTANT": str(mutant["id"])} | (LIGHT if light else {})
+    passing = [test for test in tests if mutant["id"] in test["passes"] and stage.takes(test)]
+    outcome, by = "survived", None
+    extra = {"MUTANT": str(mutant["id"])} | stage.environment
     below = 0.0
     for end in CLASSES:
         of_class = [test for test in passing if below <= test["seconds"] < end]
         below = end
         for name, binary in known.items():
             chosen = [test for test in of_class if test["binary"] == name]
-            if not chosen:
+            if not chosen or by:
                 continue
             shutil.copy(copy / "seeds", copy / "tests/core_props.seeds")
-            usual = sum(test["seconds"] for test in chosen) * (1 if light else 10)
-            failed = run(copy, binary, [test["test"] for test in chosen], extra, SLACK + 10 * usual)
-            if failed:
-                outcome = "timed out" if failed == "time-out" else "caught"
-                return result | {"outcome": outcome, "by": failed, "seconds": round(time.monotonic() - began, 1)}
-    return result | {"outcome": "survived", "by": None, "seconds": round(time.monotonic() - began, 1)}
+            usual = sum(test["seconds"] for test in chosen) * stage.longer
+            by = run(copy, binary, [test["test"] for test in chosen], extra, SLACK + 10 * usual)
+    if by:
+        outcome = "timed out" if by == "time-out" else "caught"
+    return {
+        "id": mutant["id"], "name": mutant["name"], "line": mutant["line"], "stage": stage.name, "outcome": outcome,
+        "by": by, "tests": len(passing), "seconds": round(time.monotonic() - began, 1),
+    }
 
 
 def main():
@@ -153,23 +168,26 @@ def main():
     for test in tests:
         test["passes"] = set(test["passes"])
     mutants = [m for m in json.loads((copy / "mutants.json").read_text()) if not m["unviable"]]
-    lines = asked.results.read_text().splitlines() if asked.results.exists() else []
-    last = {result["id"]: result for result in map(json.loads, lines)}
-    if asked.again:
-        left = [m for m in mutants if last.get(m["id"], {}).get("outcome") == "survived"]
-    else:
-        left = [m for m in mutants if m["id"] not in last]
-    left = [m for m in left if asked.only in m["name"]]
+    mutants = [m for m in mutants if asked.only in m["name"]]
     lock = threading.Lock()
 
-    def one(mutant):
-        result = verdict(copy, known, tests, mutant, not asked.again)
-        with lock, asked.results.open("a") as out:
-            out.write(json.dumps(result) + "\n")
-            print(f"{result['outcome']:9} {result['seconds']:6} s {result['name']}  [{result['by']}]", flush=True)
+    def pass_over(stage, due):
+        lines = asked.results.read_text().splitlines() if asked.results.exists() else []
+        last = {result["id"]: result for result in map(json.loads, lines)}
 
-    with ThreadPoolExecutor(asked.jobs) as pool:
-        list(pool.map(one, left))
+        def one(mutant):
+            result = verdict(copy, known, tests, mutant, stage)
+            with lock, asked.results.open("a") as out:
+                out.write(json.dumps(result) + "\n")
+                print(f"{result['outcome']:9} {result['seconds']:6} s {result['name']}  [{result['by']}]", flush=True)
+
+        with ThreadPoolExecutor(asked.jobs) as pool:
+            list(pool.map(one, [m for m in mutants if due(last.get(m["id"]))]))
+
+    pass_over(CHEAP, lambda last: last is None)
+    pass_over(DEAR, lambda last: last["outcome"] == "survived" and last["stage"] == "cheap")
+    if asked.again:
+        pass_over(ALL, lambda last: last["outcome"] == "survived")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod core_answers;
+#[cfg(test)]
 mod core_feed;
 #[cfg(test)]
 mod core_index;
@@ -18,6 +20,8 @@ mod core_index;
 mod core_props;
 #[cfg(test)]
 mod core_races;
+#[cfg(test)]
+mod core_reads;
 #[cfg(test)]
 mod core_table;
 #[cfg(test)]

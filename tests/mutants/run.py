@@ -25,7 +25,7 @@ LIGHT = {"SIMULATION_SEEDS": "60", "CRASH_SEEDS": "1", "CRASH_EVERY": "40", "PRO
 ALWAYS = {"PROPTEST_MAX_SHRINK_ITERS": "0", "INSTA_UPDATE": "no", "RUST_BACKTRACE": "0"}
 # Upper ends, in seconds, of a test's usual time: the cheaper ones go first.
 CLASSES = [0.3, 3, 60, float("inf")]
-SLACK = 30
+SLACK = 15
 # Their time is a wall clock's.
 PROCESSES = ("process::", "demo::", "lifecycle::", "cli::")
 
@@ -50,14 +50,19 @@ NO_EVIDENCE = "_is_caught"
 
 
 def binaries(copy):
-    """The test binaries, built."""
+    """The test binaries, built once."""
+    cache = copy / "binaries.json"
+    if cache.exists():
+        return json.loads(cache.read_text())
     run = subprocess.run(
         ["cargo", "test", "--locked", "--no-run", "--message-format=json", "-j2"],
         cwd=copy, stdout=subprocess.PIPE, text=True, check=True,
     )
     artifacts = [json.loads(line) for line in run.stdout.splitlines()]
     tests = [a for a in artifacts if a.get("executable") and a["profile"]["test"]]
-    return {a["target"]["name"] + "/" + a["target"]["kind"][0]: a["executable"] for a in tests}
+    known = {a["target"]["name"] + "/" + a["target"]["kind"][0]: a["executable"] for a in tests}
+    cache.write_text(json.dumps(known))
+    return known
 
 
 def run(copy, binary, tests, extra, limit):
@@ -65,7 +70,7 @@ def run(copy, binary, tests, extra, limit):
     scratch = tempfile.mkdtemp(dir=copy / "scratch")
     environment = os.environ | ALWAYS | extra | {"TMPDIR": scratch, "CARGO_MANIFEST_DIR": str(copy)}
     child = subprocess.Popen(
-        [binary, "--exact", "--test-threads=1", *tests],
+        [binary, *(["--exact"] if tests else []), "--test-threads=1", *tests],
         cwd=copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
     )
     late = threading.Event()

@@ -13,6 +13,8 @@ mod config;
 #[cfg(test)]
 mod core_answers;
 #[cfg(test)]
+mod core_failures;
+#[cfg(test)]
 mod core_feed;
 #[cfg(test)]
 mod core_index;

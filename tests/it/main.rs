@@ -25,6 +25,8 @@ mod core_races;
 #[cfg(test)]
 mod core_reads;
 #[cfg(test)]
+mod core_seen;
+#[cfg(test)]
 mod core_table;
 #[cfg(test)]
 mod core_wishes;

@@ -29,6 +29,8 @@ mod core_seen;
 #[cfg(test)]
 mod core_table;
 #[cfg(test)]
+mod core_tries;
+#[cfg(test)]
 mod core_wishes;
 #[cfg(test)]
 mod demo;

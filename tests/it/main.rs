@@ -41,6 +41,8 @@ mod golden;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod loops;
+#[cfg(test)]
 mod origo_client;
 #[cfg(test)]
 mod origo_feed;

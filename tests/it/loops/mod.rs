@@ -17,7 +17,7 @@ use origo_adapter::engine::Engine;
 use origo_adapter::gate::Gate;
 use origo_adapter::manager::{Budget, Echo, Manager, Polling};
 use origo_adapter::origo::{Client, Sending, Settings, Transport, TransportError};
-use origo_adapter::simulator::{self, Hid, Reply};
+use origo_adapter::simulator::{self, Class, Fault, Hid, Reply};
 use origo_adapter::store::Store;
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::worker::{Job, Next, Worker, perform};
@@ -169,6 +169,12 @@ impl Rig {
 
     fn line(&self, line: Line) {
         *self.wire.line.lock().unwrap() = line;
+    }
+
+    /// The next creation of a user meets `fault`.
+    fn breaks_next(&self, fault: Fault) {
+        let mut hid = self.wire.hid.lock().unwrap();
+        hid.faults_mut().next(Class::UserCreate, fault);
     }
 
     fn requests(&self) -> usize {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use origo_adapter::core::Timestamp;
 use origo_adapter::poller::{Polled, Poller};
+use origo_adapter::simulator::Fault;
 use origo_adapter::store::Feed;
 
 use super::{Line, Rig, WINDOW};
@@ -40,7 +41,7 @@ async fn an_entry_is_observed_once_and_remembered_as_long_as_polls_reach_back() 
     assert_eq!(saved(&rig).await.cursor, opened_at, "nothing worth a write");
     rig.launch(1).await;
     assert_eq!(rig.works().await, "create_user");
-    rig.pass(Duration::from_secs(60));
+    rig.pass(Duration::from_secs(20));
     let Polled::Done(fresh) = poller.turn().await.unwrap() else {
         panic!("not read")
     };
@@ -118,4 +119,30 @@ async fn a_probe_without_a_place_leaves_the_gate_to_the_next() {
         assert_eq!(turn, Polled::NotBefore(free_at));
     }
     assert!(rig.now() < free_at && free_at > Timestamp(0));
+}
+
+#[tokio::test]
+async fn a_feed_that_does_not_tell_of_what_we_created_is_deaf_until_it_does() {
+    let mut rig = Rig::new(|_| {});
+    let mut poller = poller(&rig).await;
+    let mute = |rig: &Rig, probability| {
+        let mut hid = rig.wire.hid.lock().unwrap();
+        hid.faults_mut().set(Fault::FeedEmpty, probability);
+    };
+    mute(&rig, 1.0);
+    for n in 1..4 {
+        rig.launch(n).await;
+        assert_eq!(rig.works().await, "create_user");
+    }
+    assert_eq!(poller.turn().await.unwrap(), Polled::Done(0));
+    assert!(!rig.manager.must_read_waiting());
+    rig.pass(Duration::from_mins(5));
+    assert_eq!(poller.turn().await.unwrap(), Polled::Done(0));
+    assert!(rig.manager.must_read_waiting());
+    mute(&rig, 0.0);
+    rig.launch(4).await;
+    while rig.works().await != "create_user" {}
+    rig.pass(Duration::from_secs(20));
+    assert_ne!(poller.turn().await.unwrap(), Polled::Done(0));
+    assert!(!rig.manager.must_read_waiting());
 }

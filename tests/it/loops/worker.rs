@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use origo_adapter::core::wish::Wish;
+use origo_adapter::simulator::Fault;
 use origo_adapter::worker::{recover, wake};
 
 use super::{Line, Rig, WINDOW, automation};
@@ -137,8 +138,41 @@ async fn nobody_is_swept_where_the_sweep_has_no_share() {
         if share > 0.0 {
             assert_eq!(rig.works().await, "read_user");
         } else {
-            rig.waits().await;
+            let until = rig.waits().await;
+            assert!(until.is_none_or(|until| until > rig.now()), "{until:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_hid_answers_counts_like_any_answer() {
+    let mut rig = narrow(0);
+    rig.launch(1).await;
+    rig.launch(2).await;
+    rig.breaks_next(Fault::Http500);
+    assert_eq!(rig.works().await, "create_user");
+    let free_at = rig.now().plus(WINDOW);
+    assert_eq!(rig.waits().await, Some(free_at));
+}
+
+#[tokio::test]
+async fn a_replay_after_a_refused_token_counts_beside_its_call() {
+    for (fault, calls) in [(None, 3), (Some(Fault::Token401), 2)] {
+        let mut rig = Rig::new(|manager| {
+            manager.mobile_identities.requests = 3;
+            manager.mobile_identities.share = 1.0;
+        });
+        for n in 1..5 {
+            rig.launch(n).await;
+        }
+        if let Some(fault) = fault {
+            rig.breaks_next(fault);
+        }
+        for _ in 0..calls {
+            assert_eq!(rig.works().await, "create_user");
+        }
+        assert_eq!(rig.requests(), 3);
+        rig.waits().await;
     }
 }
 

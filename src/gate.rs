@@ -220,4 +220,60 @@ mod tests {
         gate.refused(Trouble::Window, Some(Duration::from_hours(1)), Timestamp(0));
         assert_eq!(gate.closed_until(Timestamp(0)), Some(Timestamp(300_000)));
     }
+
+    #[test]
+    fn it_says_why_once_and_again_when_the_reason_changes() {
+        let gate = Gate::default();
+        assert_eq!(gate.condition(), Condition::Ok);
+        let mut told = Vec::new();
+        for trouble in [
+            Trouble::Window,
+            Trouble::Window,
+            Trouble::Credentials,
+            Trouble::ServerError,
+        ] {
+            told.push(gate.refused(trouble, None, Timestamp(0)));
+        }
+        let paused = Verdict::Paused;
+        assert_eq!(
+            told,
+            [
+                paused(Condition::Throttled),
+                Verdict::Unchanged,
+                paused(Condition::Refused),
+                paused(Condition::Unreachable),
+            ]
+        );
+        assert_eq!(gate.condition(), Condition::Unreachable);
+        assert!(gate.succeeded());
+        assert_eq!(gate.condition(), Condition::Ok);
+        let again = gate.refused(Trouble::Window, None, Timestamp(0));
+        assert_eq!(again, paused(Condition::Throttled));
+    }
+
+    #[test]
+    fn a_probe_that_was_not_sent_leaves_the_gate_to_the_next() {
+        let gate = Gate::default();
+        gate.unused(Timestamp(0));
+        assert_eq!(gate.closed_until(Timestamp(-1)), None, "it was open");
+        gate.refused(Trouble::Window, None, Timestamp(0));
+        assert_eq!(gate.closed_until(Timestamp(4999)), Some(Timestamp(5000)));
+        assert_eq!(gate.closed_until(Timestamp(5000)), None);
+        assert_eq!(gate.pass(Timestamp(5000), BOUND), None);
+        assert!(gate.pass(Timestamp(5001), BOUND).is_some());
+        gate.unused(Timestamp(5001));
+        assert_eq!(gate.pass(Timestamp(5001), BOUND), None);
+    }
+
+    #[test]
+    fn conditions_have_the_names_that_operators_know() {
+        let conditions = [
+            Condition::Ok,
+            Condition::Throttled,
+            Condition::Refused,
+            Condition::Unreachable,
+        ];
+        let names = conditions.map(Condition::name);
+        assert_eq!(names, ["ok", "throttled", "refused", "unreachable"]);
+    }
 }

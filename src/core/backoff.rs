@@ -96,6 +96,24 @@ mod tests {
     }
 
     #[test]
+    fn the_hash_is_fnv_1a() {
+        // Of 16 zeros, "a" and 4 zeros, by another implementation.
+        assert_eq!(
+            hash((IdentityId(Uuid::nil()), "a"), 0),
+            0xca6e_9e28_1369_558c
+        );
+    }
+
+    #[test]
+    fn a_success_forgets_every_failure() {
+        let mut trouble = Trouble::default();
+        trouble.fail(&SCHEDULE, (IdentityId(Uuid::nil()), "key"), Timestamp(1000));
+        assert_ne!(trouble, Trouble::default());
+        trouble.clear();
+        assert_eq!(trouble, Trouble::default());
+    }
+
+    #[test]
     fn a_service_refusal_neither_counts_nor_gives_up() {
         let mut trouble = Trouble::default();
         trouble.defer(Timestamp(1000));

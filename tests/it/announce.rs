@@ -3,7 +3,9 @@
 use origo_adapter::core::announce::{Announcement, EventType, announcements};
 use origo_adapter::core::effect::Lane;
 use origo_adapter::core::ids::ChildId;
-use origo_adapter::core::observation::{Answer, CredentialStatus as Cs, Fault, Happening};
+use origo_adapter::core::observation::{
+    Answer, CredentialStatus as Cs, Fault, Happening, Rejection,
+};
 use origo_adapter::core::wish::Wish;
 use uuid::Uuid;
 
@@ -157,6 +159,30 @@ fn a_key_revoked_elsewhere_is_invalidated_and_its_successor_reissued() {
 }
 
 #[test]
+fn what_goes_anyway_is_not_invalidated() {
+    let mut scene = Scene::in_doubt();
+    scene.reads_phone(vec![]);
+    scene.reads_phone(vec![]);
+    let seen = key_seen("1001", 1, Cs::IssueInitiated);
+    scene.does(&key_lane("900", 1), Answer::Issued(seen));
+    let late = || key_seen("1000", 1, Cs::Issued);
+    scene.reads_phone(vec![late(), key_seen("1001", 1, Cs::Issued)]);
+    scene.wish(Wish::DeleteParent(parent_id(1)));
+    let revoked = told(&mut scene, |scene| {
+        scene.event(Happening::KeyOther {
+            credential: credential("1001"),
+            container: None,
+        });
+        scene.reads_phone(vec![late(), key_seen("1001", 1, Cs::Revoked)]);
+    });
+    assert_eq!(revoked, [""; 0]);
+    assert_eq!(
+        scene.key("900", 1).failed,
+        Some(Rejection::RevokedElsewhere)
+    );
+}
+
+#[test]
 fn a_parent_without_a_phone_is_gone_at_once() {
     let mut scene = Scene::invited();
     scene.wish(wish_parent(1, 1));
@@ -251,6 +277,8 @@ fn an_identity_tells_of_all_it_had() {
     assert_eq!(scene.identity, None);
     let told = announcements(before.as_ref(), None, scene.now);
     assert!(told.iter().all(|told| told.user_identity == Some(id)));
+    let user = |told: &Announcement| (told.acs_user, told.acs_system);
+    assert_eq!(user(&told[1]), (Some(acs_user()), Some(doors())));
     let told: Vec<_> = told.iter().map(|told| told.event_type.name()).collect();
     assert_eq!(
         told,

@@ -464,3 +464,27 @@ fn nobodys_credential_is_on_no_phone() {
     scene.wish(Wish::Assign(parent_id(1), Some(AcsUserId(Uuid::nil()))));
     assert_eq!(scene.is().parents[&parent_id(1)].acs_user, acs_user());
 }
+
+#[test]
+fn a_person_stays_as_long_as_it_is_listed_or_has_a_record() {
+    let second = AcsUserId(Uuid::from_u128(0xAD));
+    let another = || Wish::AcsUser {
+        id: second,
+        acs_system: manager(),
+        full_name: None,
+        email_address: None,
+        phone_number: None,
+    };
+    for end in [Wish::DeleteAcsUser, Wish::ReleaseAcsUser] {
+        let mut listed = Scene::new();
+        listed.wish(end(acs_user()));
+        assert_eq!(listed.is().deleting_since, None);
+        let mut unlisted = Scene::empty();
+        unlisted.wish(wish_acs_user());
+        unlisted.wish(another());
+        unlisted.wish(end(acs_user()));
+        assert_eq!(unlisted.is().deleting_since, None);
+        unlisted.wish(end(second));
+        assert_eq!(unlisted.identity, None);
+    }
+}

@@ -11,11 +11,25 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod core_answers;
+#[cfg(test)]
+mod core_failures;
+#[cfg(test)]
+mod core_feed;
+#[cfg(test)]
+mod core_index;
+#[cfg(test)]
 mod core_props;
 #[cfg(test)]
 mod core_races;
 #[cfg(test)]
+mod core_reads;
+#[cfg(test)]
+mod core_seen;
+#[cfg(test)]
 mod core_table;
+#[cfg(test)]
+mod core_tries;
 #[cfg(test)]
 mod core_wishes;
 #[cfg(test)]
@@ -30,6 +44,8 @@ mod golden;
 mod kills;
 #[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod loops;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use outbox::{
     a_disabled_webhook_is_owed_nothing, a_failing_delivery_holds_nobody_back,
     a_refused_commit_tells_nothing, filters_events, forgets_old_events, keeps_events_in_order,
     makes_changes_and_forgets_webhooks, owes_events_to_who_asked_for_them,
+    the_same_webhook_is_made_once_and_another_is_not_mixed_up,
 };
 use records::{
     a_changed_row_moves, all, chains_the_journal, filters_lists, hids_ids_refuse_nobody,
@@ -26,8 +27,8 @@ use samples::{
     slot, taking, token, wake,
 };
 use sessions::{
-    client_sessions_end_with_their_identity, finds_client_sessions,
-    forgets_expired_client_sessions, one_client_session_of_a_name_holds,
+    a_named_client_session_is_found_among_others, client_sessions_end_with_their_identity,
+    finds_client_sessions, forgets_expired_client_sessions, one_client_session_of_a_name_holds,
     what_becomes_of_a_client_session_stays,
 };
 
@@ -45,6 +46,8 @@ macro_rules! suite {
             a_disabled_webhook_is_owed_nothing, forgets_old_events,
             finds_client_sessions, one_client_session_of_a_name_holds, what_becomes_of_a_client_session_stays,
             client_sessions_end_with_their_identity, forgets_expired_client_sessions,
+            a_named_client_session_is_found_among_others,
+            the_same_webhook_is_made_once_and_another_is_not_mixed_up,
         ]);
     };
     ($name:ident, $make:expr, [$($test:ident),* $(,)?]) => {

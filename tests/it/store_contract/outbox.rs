@@ -407,3 +407,22 @@ pub(super) async fn forgets_old_events(store: &dyn Store) {
         "what it owed went with it"
     );
 }
+
+pub(super) async fn the_same_webhook_is_made_once_and_another_is_not_mixed_up(store: &dyn Store) {
+    let some = Webhook {
+        url: webhook(1).url,
+        event_types: Some([EventType::AcsUserCreated].into()),
+        ..webhook(2)
+    };
+    // The one that is meant is the oldest: the newer ones share one of its two marks each.
+    for made in [&webhook(1), &some, &webhook(3)] {
+        let made_id = store.create_webhook(made.clone(), at(-9)).await.unwrap().id;
+        assert_eq!(made_id, made.id);
+    }
+    let again = Webhook {
+        url: webhook(1).url,
+        ..webhook(4)
+    };
+    let found = store.create_webhook(again, at(-9)).await.unwrap();
+    assert_eq!(found.id, webhook(1).id);
+}

@@ -146,6 +146,17 @@ pub(super) async fn one_client_session_of_a_name_holds(store: &dyn Store) {
     assert_eq!(found(store, any).await, [4, 3, 1]);
 }
 
+pub(super) async fn a_named_client_session_is_found_among_others(store: &dyn Store) {
+    let named = |n, name: &str| ClientSession {
+        key: Some(name.to_owned()),
+        ..session(n)
+    };
+    for (n, name) in [(1, "bob"), (2, "ada"), (3, "eve")] {
+        assert_eq!(make(store, &named(n, name)).await, n);
+    }
+    assert_eq!(make(store, &named(4, "ada")).await, 2);
+}
+
 pub(super) async fn what_becomes_of_a_client_session_stays(store: &dyn Store) {
     put(store, commit(1, 0)).await;
     put(store, commit(2, 0)).await;

@@ -1,0 +1,253 @@
+//! Engine, worker and poller, each by itself: a clock that stands still, the simulator in place of a network.
+
+mod engine;
+mod poller;
+mod worker;
+
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use origo_adapter::clock::Clock;
+use origo_adapter::core::Effect;
+use origo_adapter::core::ids::{AcsUserId, AutomationId, IdentityId, Personal, Timestamp};
+use origo_adapter::core::wish::Wish;
+use origo_adapter::engine::Engine;
+use origo_adapter::gate::Gate;
+use origo_adapter::manager::{Budget, Echo, Manager, Polling};
+use origo_adapter::origo::{Client, Sending, Settings, Transport, TransportError};
+use origo_adapter::simulator::{self, Class, Fault, Hid, Reply};
+use origo_adapter::store::Store;
+use origo_adapter::store::sqlite::Sqlite;
+use origo_adapter::worker::{Job, Next, Worker, perform};
+use uuid::Uuid;
+
+use crate::support::scene;
+
+const START: i64 = scene::START.0;
+const WINDOW: Duration = Duration::from_mins(5);
+
+struct HandClock(AtomicI64);
+
+impl Clock for HandClock {
+    fn now(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn boottime(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.now() - START).unwrap())
+    }
+}
+
+/// What becomes of a request, logins aside.
+#[derive(Clone, Copy)]
+enum Line {
+    Good,
+    /// Refused before anything was sent.
+    Down,
+    /// Sent, and no answer.
+    Silent,
+    /// Sent, and the answer takes for ever.
+    Hanging,
+}
+
+struct Wire {
+    hid: Mutex<Hid>,
+    line: Mutex<Line>,
+    clock: Arc<HandClock>,
+    requests: AtomicUsize,
+}
+
+impl Transport for Wire {
+    fn send(&self, request: http::Request<Bytes>) -> Sending<'_> {
+        let login = request.uri().path().contains("token");
+        let line = *self.line.lock().unwrap();
+        if !login {
+            self.requests.fetch_add(1, Ordering::SeqCst);
+        }
+        let broken = |error: fn(String) -> TransportError| -> Sending<'_> {
+            Box::pin(async move { Err(error("broken".into())) })
+        };
+        match line {
+            Line::Down if !login => return broken(TransportError::Unsent),
+            Line::Silent if !login => return broken(TransportError::Unanswered),
+            Line::Hanging if !login => return Box::pin(std::future::pending()),
+            Line::Good | Line::Down | Line::Silent | Line::Hanging => {}
+        }
+        let reply = self.hid.lock().unwrap().handle(self.clock.now(), request);
+        Box::pin(async move {
+            match reply {
+                Reply::Answer(answer) => Ok(answer),
+                Reply::Reset | Reply::Hang => Err(TransportError::Unanswered("reset".into())),
+            }
+        })
+    }
+}
+
+struct Rig {
+    clock: Arc<HandClock>,
+    wire: Arc<Wire>,
+    engine: Arc<Engine>,
+    manager: Arc<Manager>,
+    worker: Worker,
+}
+
+fn budget(service: &str) -> Budget {
+    Budget {
+        keys: vec![format!("{service}/organization/7001234")],
+        requests: 300,
+        per: WINDOW,
+        share: 0.95,
+    }
+}
+
+impl Rig {
+    /// With what `change` makes of the manager.
+    fn new(change: impl FnOnce(&mut Manager)) -> Self {
+        let clock = Arc::new(HandClock(AtomicI64::new(START)));
+        let wire = Arc::new(Wire {
+            hid: Mutex::new(Hid::new(simulator::Settings::default(), 7)),
+            line: Mutex::new(Line::Good),
+            clock: Arc::clone(&clock),
+            requests: AtomicUsize::new(0),
+        });
+        let url = |path: &str| format!("http://127.0.0.1:1{path}").parse().unwrap();
+        let settings = Settings {
+            organization_id: "7001234".to_owned(),
+            client_id: "7001234-OSRV900001".to_owned(),
+            client_secret: "simulator-secret".to_owned().into(),
+            token_url: url(""),
+            mobile_identities_url: url("/credential-management"),
+            events_url: url(""),
+            application_id: "HID-EXAMPLE-ADAPTER".to_owned(),
+            application_version: "1.0".to_owned(),
+            request_timeout: Duration::from_secs(20),
+        };
+        let hand = Arc::clone(&clock);
+        let transport = Arc::clone(&wire) as Arc<dyn Transport>;
+        let mut manager = Manager {
+            id: scene::manager(),
+            name: "hq".to_owned(),
+            client: Client::new(settings, transport, Arc::new(move || hand.now())),
+            request_timeout: Duration::from_secs(20),
+            late_effect_bound: Duration::from_secs(120),
+            mobile_identities: budget("mobile_identities"),
+            events: budget("events"),
+            polling: Some(Polling {
+                interval: Duration::from_secs(5),
+                overlap: Duration::from_mins(2),
+            }),
+            sweep_share: 0.1,
+            gate: Gate::default(),
+            feed_gate: Gate::default(),
+            echo: Echo::default(),
+        };
+        change(&mut manager);
+        let manager = Arc::new(manager);
+        let store = Arc::new(Sqlite::in_memory().unwrap());
+        let time = Arc::clone(&clock) as Arc<dyn Clock>;
+        let engine = Arc::new(Engine::new(store, time, scene::policy()));
+        let worker = Worker::new(Arc::clone(&engine), Arc::clone(&manager));
+        Self {
+            clock,
+            wire,
+            engine,
+            manager,
+            worker,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(self.clock.now())
+    }
+
+    fn pass(&self, by: Duration) {
+        let ms = i64::try_from(by.as_millis()).unwrap();
+        self.clock.0.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    fn line(&self, line: Line) {
+        *self.wire.line.lock().unwrap() = line;
+    }
+
+    /// The next creation of a user meets `fault`.
+    fn breaks_next(&self, fault: Fault) {
+        let mut hid = self.wire.hid.lock().unwrap();
+        hid.faults_mut().next(Class::UserCreate, fault);
+    }
+
+    fn requests(&self) -> usize {
+        self.wire.requests.load(Ordering::SeqCst)
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.engine.store()
+    }
+
+    async fn wish(&self, n: u8, wishes: &[Wish]) {
+        let taken = self
+            .engine
+            .wish(person(n), "test", |_| Ok::<_, ()>(wishes.to_vec()));
+        assert!(taken.await.is_ok());
+    }
+
+    /// Person `n`, listed and launched.
+    async fn launch(&self, n: u8) {
+        let profile = origo_adapter::core::identity::Profile {
+            key: Some(format!("person-{n}")),
+            full_name: Some(Personal("Ada Okafor".into())),
+            email_address: Some(Personal(format!("ada{n}@example.com"))),
+            phone_number: None,
+        };
+        let launch = Wish::Launch {
+            id: automation(n),
+            manager: scene::manager(),
+            part_number: None,
+        };
+        let user = Wish::AcsUser {
+            id: AcsUserId(Uuid::from_u128(0xAC00 + u128::from(n))),
+            acs_system: scene::doors(),
+            full_name: None,
+            email_address: None,
+            phone_number: None,
+        };
+        self.wish(n, &[Wish::Identity(profile), user, launch]).await;
+    }
+
+    async fn job(&mut self) -> Job {
+        match self.worker.next().await.unwrap() {
+            Next::Job(job) => job,
+            Next::Wait(until) => panic!("waits until {until:?}"),
+        }
+    }
+
+    /// When to ask again; a job is not expected.
+    async fn waits(&mut self) -> Option<Timestamp> {
+        match self.worker.next().await.unwrap() {
+            Next::Wait(until) => until,
+            Next::Job(job) => panic!("{:?} is due", job.effect()),
+        }
+    }
+
+    async fn perform(&self, job: Job) {
+        let mut ended = perform(&self.engine, &self.manager, job).await;
+        ended.settle(&self.engine, &self.manager).await.unwrap();
+    }
+
+    /// Performs what is due next; its name.
+    async fn works(&mut self) -> &'static str {
+        let job = self.job().await;
+        let name = Effect::name(job.effect());
+        self.perform(job).await;
+        name
+    }
+}
+
+fn person(n: u8) -> IdentityId {
+    IdentityId(Uuid::from_u128(u128::from(n)))
+}
+
+fn automation(n: u8) -> AutomationId {
+    AutomationId(Uuid::from_u128(0xA000 + u128::from(n)))
+}

@@ -1,0 +1,148 @@
+//! How the feed is read: places, the cursor, and each entry once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use origo_adapter::core::Timestamp;
+use origo_adapter::poller::{Polled, Poller};
+use origo_adapter::simulator::Fault;
+use origo_adapter::store::Feed;
+
+use super::{Line, Rig, WINDOW};
+use crate::support::scene;
+
+const OVERLAP: Duration = Duration::from_mins(2);
+
+async fn poller(rig: &Rig) -> Poller {
+    let manager = Arc::clone(&rig.manager);
+    let polling = manager.polling.unwrap();
+    let opened = Poller::open(Arc::clone(&rig.engine), manager, polling);
+    opened.await.unwrap()
+}
+
+async fn saved(rig: &Rig) -> Feed {
+    let feed = rig.store().load_feed(scene::manager()).await.unwrap();
+    feed.unwrap()
+}
+
+/// One call of the events API in each window.
+fn narrow() -> Rig {
+    Rig::new(|manager| manager.events.requests = 1)
+}
+
+#[tokio::test]
+async fn an_entry_is_observed_once_and_remembered_as_long_as_polls_reach_back() {
+    let mut rig = Rig::new(|_| {});
+    let mut poller = poller(&rig).await;
+    let opened_at = rig.now();
+    assert_eq!(saved(&rig).await.cursor, opened_at);
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(poller.turn().await.unwrap(), Polled::Done(0));
+    assert_eq!(saved(&rig).await.cursor, opened_at, "nothing worth a write");
+    rig.launch(1).await;
+    assert_eq!(rig.works().await, "create_user");
+    rig.pass(Duration::from_secs(20));
+    let Polled::Done(fresh) = poller.turn().await.unwrap() else {
+        panic!("not read")
+    };
+    assert!(fresh > 0);
+    let feed = saved(&rig).await;
+    assert_eq!(feed.cursor, rig.now());
+    assert_eq!(feed.seen.len(), fresh);
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(poller.turn().await.unwrap(), Polled::Done(0));
+    assert_eq!(
+        saved(&rig).await,
+        feed,
+        "an idle feed is saved once a minute"
+    );
+    rig.pass(2 * OVERLAP - Duration::from_secs(5));
+    assert_eq!(poller.turn().await.unwrap(), Polled::Done(0));
+    assert_eq!(saved(&rig).await.cursor, rig.now());
+    assert_eq!(saved(&rig).await.seen.len(), fresh);
+    rig.pass(Duration::from_secs(61));
+    assert_eq!(poller.turn().await.unwrap(), Polled::Done(0));
+    assert_eq!(saved(&rig).await.seen, [], "no poll reaches back so far");
+}
+
+#[tokio::test]
+async fn a_poll_keeps_its_place_as_long_as_it_may_count() {
+    for (line, kept) in [
+        (Line::Good, WINDOW),
+        (Line::Silent, Duration::from_secs(20 + 120) + WINDOW),
+    ] {
+        let rig = narrow();
+        let mut poller = poller(&rig).await;
+        let began = rig.now();
+        rig.line(line);
+        poller.turn().await.unwrap();
+        rig.line(Line::Good);
+        let waits = poller.turn().await.unwrap();
+        assert_eq!(waits, Polled::NotBefore(began.plus(kept)));
+    }
+}
+
+#[tokio::test]
+async fn a_feed_that_does_not_answer_is_probed_by_one_poll_at_a_time() {
+    let rig = Rig::new(|_| {});
+    let mut poller = poller(&rig).await;
+    rig.line(Line::Down);
+    assert_eq!(poller.turn().await.unwrap(), Polled::Failed);
+    assert_eq!(poller.turn().await.unwrap(), Polled::Failed);
+    let probe_at = rig.now().plus(Duration::from_secs(5));
+    assert_eq!(poller.turn().await.unwrap(), Polled::NotBefore(probe_at));
+    rig.pass(Duration::from_secs(5));
+    rig.line(Line::Hanging);
+    let cut = tokio::time::timeout(Duration::from_millis(50), poller.turn()).await;
+    assert!(cut.is_err());
+    let bound = rig.now().plus(Duration::from_secs(40));
+    assert_eq!(poller.turn().await.unwrap(), Polled::NotBefore(bound));
+    rig.line(Line::Good);
+    rig.pass(Duration::from_secs(40));
+    assert_eq!(poller.turn().await.unwrap(), Polled::Done(0));
+    assert_eq!(poller.turn().await.unwrap(), Polled::Done(0));
+}
+
+#[tokio::test]
+async fn a_probe_without_a_place_leaves_the_gate_to_the_next() {
+    let rig = narrow();
+    let mut poller = poller(&rig).await;
+    assert_eq!(poller.turn().await.unwrap(), Polled::Done(0));
+    let free_at = rig.now().plus(WINDOW);
+    for _ in 0..2 {
+        let trouble = origo_adapter::origo::Trouble::TimedOut;
+        rig.manager.feed_gate.refused(trouble, None, rig.now());
+    }
+    rig.pass(Duration::from_secs(5));
+    for _ in 0..2 {
+        let turn = poller.turn().await.unwrap();
+        assert_eq!(turn, Polled::NotBefore(free_at));
+    }
+    assert!(rig.now() < free_at && free_at > Timestamp(0));
+}
+
+#[tokio::test]
+async fn a_feed_that_does_not_tell_of_what_we_created_is_deaf_until_it_does() {
+    let mut rig = Rig::new(|_| {});
+    let mut poller = poller(&rig).await;
+    let mute = |rig: &Rig, probability| {
+        let mut hid = rig.wire.hid.lock().unwrap();
+        hid.faults_mut().set(Fault::FeedEmpty, probability);
+    };
+    mute(&rig, 1.0);
+    for n in 1..4 {
+        rig.launch(n).await;
+        assert_eq!(rig.works().await, "create_user");
+    }
+    assert_eq!(poller.turn().await.unwrap(), Polled::Done(0));
+    assert!(!rig.manager.must_read_waiting());
+    rig.pass(Duration::from_mins(5));
+    assert_eq!(poller.turn().await.unwrap(), Polled::Done(0));
+    assert!(rig.manager.must_read_waiting());
+    mute(&rig, 0.0);
+    rig.launch(4).await;
+    while rig.works().await != "create_user" {}
+    rig.pass(Duration::from_secs(20));
+    assert_ne!(poller.turn().await.unwrap(), Polled::Done(0));
+    assert!(!rig.manager.must_read_waiting());
+}

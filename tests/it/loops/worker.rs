@@ -1,0 +1,209 @@
+//! What the worker claims, what it waits for, and how long a call keeps its place in HID's window.
+
+use std::time::Duration;
+
+use origo_adapter::core::wish::Wish;
+use origo_adapter::simulator::Fault;
+use origo_adapter::worker::{recover, wake};
+
+use super::{Line, Rig, WINDOW, automation};
+use crate::support::scene;
+
+/// One place for all but withdrawals, which have `withdrawals`.
+fn narrow(withdrawals: u32) -> Rig {
+    Rig::new(|manager| {
+        manager.mobile_identities.requests = withdrawals + 1;
+        manager.mobile_identities.share = 0.0;
+    })
+}
+
+#[tokio::test]
+async fn a_full_window_lets_withdrawals_alone_through() {
+    let mut rig = narrow(99);
+    rig.launch(1).await;
+    rig.launch(2).await;
+    assert_eq!(rig.works().await, "create_user");
+    let free_at = rig.now().plus(WINDOW);
+    assert_eq!(rig.waits().await, Some(free_at));
+    rig.wish(1, &[Wish::DeleteAutomation(automation(1))]).await;
+    assert_eq!(rig.works().await, "cancel_invitation");
+    assert_eq!(rig.waits().await, Some(free_at));
+    rig.pass(WINDOW - Duration::from_millis(1));
+    assert_eq!(rig.waits().await, Some(free_at));
+    rig.pass(Duration::from_millis(1));
+    assert_eq!(rig.works().await, "create_user");
+}
+
+#[tokio::test]
+async fn a_withdrawal_waits_for_its_reserve() {
+    let mut rig = narrow(0);
+    rig.launch(1).await;
+    rig.launch(2).await;
+    assert_eq!(rig.works().await, "create_user");
+    let free_at = rig.now().plus(WINDOW);
+    rig.pass(Duration::from_secs(60));
+    rig.wish(1, &[Wish::DeleteAutomation(automation(1))]).await;
+    assert_eq!(rig.waits().await, Some(free_at));
+    rig.pass(Duration::from_secs(240));
+    assert_eq!(rig.works().await, "cancel_invitation");
+}
+
+#[tokio::test]
+async fn a_call_keeps_its_place_as_long_as_it_may_count() {
+    for (line, kept) in [
+        (Line::Good, Some(WINDOW)),
+        (Line::Down, None),
+        (Line::Silent, Some(Duration::from_secs(20 + 120) + WINDOW)),
+    ] {
+        let mut rig = narrow(0);
+        rig.launch(1).await;
+        rig.launch(2).await;
+        let began = rig.now();
+        let job = rig.job().await;
+        rig.line(line);
+        rig.perform(job).await;
+        rig.line(Line::Good);
+        match kept {
+            Some(kept) => assert_eq!(rig.waits().await, Some(began.plus(kept))),
+            None => assert_eq!(rig.works().await, "create_user"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_lease_is_over_is_not_sent() {
+    let mut rig = narrow(0);
+    rig.launch(1).await;
+    rig.launch(2).await;
+    let job = rig.job().await;
+    rig.pass(Duration::from_secs(60));
+    rig.perform(job).await;
+    assert_eq!(rig.requests(), 0);
+    assert_eq!(rig.works().await, "create_user", "its place is free again");
+    assert_eq!(rig.requests(), 1);
+    let mut rig = Rig::new(|_| {});
+    rig.launch(1).await;
+    let job = rig.job().await;
+    rig.pass(Duration::from_secs(50));
+    rig.perform(job).await;
+    assert_eq!(rig.requests(), 1, "20 s for the call and 5 s are left");
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_answer_is_probed_by_one_call_at_a_time() {
+    let mut rig = Rig::new(|_| {});
+    for n in 1..5 {
+        rig.launch(n).await;
+    }
+    rig.line(Line::Down);
+    rig.works().await;
+    rig.works().await;
+    let probe_at = rig.now().plus(Duration::from_secs(5));
+    assert_eq!(rig.waits().await, Some(probe_at));
+    rig.pass(Duration::from_secs(5));
+    let probe = rig.job().await;
+    let bound = rig.now().plus(Duration::from_secs(40));
+    assert_eq!(rig.waits().await, Some(bound), "until its outcome is told");
+    rig.line(Line::Good);
+    rig.perform(probe).await;
+    rig.job().await;
+}
+
+#[tokio::test]
+async fn whoever_waits_is_read_only_where_no_feed_tells() {
+    for feed in [true, false] {
+        let mut rig = Rig::new(|manager| {
+            if !feed {
+                manager.polling = None;
+            }
+        });
+        rig.launch(1).await;
+        assert_eq!(rig.works().await, "create_user");
+        rig.pass(Duration::from_secs(15));
+        if feed {
+            rig.waits().await;
+        } else {
+            assert_eq!(rig.works().await, "read_user");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_swept_where_the_sweep_has_no_share() {
+    for share in [0.0, 0.1] {
+        let mut rig = Rig::new(|manager| manager.sweep_share = share);
+        rig.launch(1).await;
+        assert_eq!(rig.works().await, "create_user");
+        rig.pass(Duration::from_hours(24));
+        if share > 0.0 {
+            assert_eq!(rig.works().await, "read_user");
+        } else {
+            let until = rig.waits().await;
+            assert!(until.is_none_or(|until| until > rig.now()), "{until:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_hid_answers_counts_like_any_answer() {
+    let mut rig = narrow(0);
+    rig.launch(1).await;
+    rig.launch(2).await;
+    rig.breaks_next(Fault::Http500);
+    assert_eq!(rig.works().await, "create_user");
+    let free_at = rig.now().plus(WINDOW);
+    assert_eq!(rig.waits().await, Some(free_at));
+}
+
+#[tokio::test]
+async fn a_replay_after_a_refused_token_counts_beside_its_call() {
+    for (fault, calls) in [(None, 3), (Some(Fault::Token401), 2)] {
+        let mut rig = Rig::new(|manager| {
+            manager.mobile_identities.requests = 3;
+            manager.mobile_identities.share = 1.0;
+        });
+        for n in 1..5 {
+            rig.launch(n).await;
+        }
+        if let Some(fault) = fault {
+            rig.breaks_next(fault);
+        }
+        for _ in 0..calls {
+            assert_eq!(rig.works().await, "create_user");
+        }
+        assert_eq!(rig.requests(), 3);
+        rig.waits().await;
+    }
+}
+
+#[tokio::test]
+async fn a_claim_is_taken_over_when_its_lease_is_over_and_no_sooner() {
+    let mut rig = Rig::new(|_| {});
+    rig.launch(1).await;
+    drop(rig.job().await);
+    let lease = Duration::from_secs(2 * 20 + 5 + 30);
+    let ends = rig.now().plus(lease);
+    let before = origo_adapter::core::Timestamp(ends.0 - 1);
+    assert_eq!(recover(&rig.engine, before).await.unwrap(), 0);
+    assert_eq!(recover(&rig.engine, ends).await.unwrap(), 1);
+    assert_eq!(recover(&rig.engine, ends).await.unwrap(), 0);
+    let loaded = rig.store().load(super::person(1)).await.unwrap().unwrap();
+    assert_eq!(loaded.identity.in_flight, None);
+    assert_eq!(loaded.claim, None);
+}
+
+#[tokio::test]
+async fn dates_are_kept_by_the_timer() {
+    let rig = Rig::new(|_| {});
+    assert_eq!(wake(&rig.engine).await.unwrap(), None);
+    rig.launch(1).await;
+    let starts_at = rig.now().plus(Duration::from_secs(60));
+    let mut parent = scene::wish_parent_between(1, 1, Some(starts_at), None);
+    if let Wish::Parent { acs_user, .. } = &mut parent {
+        *acs_user = origo_adapter::core::ids::AcsUserId(uuid::Uuid::from_u128(0xAC01));
+    }
+    rig.wish(1, &[parent]).await;
+    assert_eq!(wake(&rig.engine).await.unwrap(), Some(starts_at));
+    rig.pass(Duration::from_secs(60));
+    assert_eq!(wake(&rig.engine).await.unwrap(), None);
+}

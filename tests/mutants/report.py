@@ -1,0 +1,52 @@
+"""The figures of a run, and the survivors that nothing explains.
+
+usage: report.py COPY RESULTS REASONS
+
+REASONS: TOML, one `[[equivalent]]` for each survivor that changes nothing anybody could see: `mutant` (its name without
+the line number), `line` (the line of source it is in; all of the function where absent), `reason`.
+"""
+
+import json
+import re
+import sys
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+
+def bare(name):
+    return re.sub(r":\d+:\d+:", ":", name)
+
+
+def main(copy, results, reasons):
+    mutants = json.loads((copy / "mutants.json").read_text())
+    last = {result["id"]: result for result in map(json.loads, results.read_text().splitlines())}
+    entries = tomllib.loads(reasons.read_text()).get("equivalent", [])
+    used = [False] * len(entries)
+    figures, unexplained = Counter(), []
+    for mutant in mutants:
+        result = last.get(mutant["id"])
+        outcome = "does not compile" if mutant["unviable"] else result["outcome"] if result else "not run"
+        if outcome == "survived":
+            fits = [
+                n for n, entry in enumerate(entries)
+                if entry["mutant"] == bare(mutant["name"]) and entry.get("line", mutant["line"]) == mutant["line"]
+            ]
+            for n in fits:
+                used[n] = True
+            if fits:
+                outcome = "survived, explained"
+            else:
+                unexplained.append(f"{mutant['name']}    {mutant['line']}    [{result['tests']} tests come past]")
+        figures[outcome] += 1
+    for line in unexplained:
+        print(f"SURVIVED {line}")
+    for entry, was_used in zip(entries, used):
+        if not was_used:
+            print(f"UNUSED   {entry['mutant']}    {entry.get('line', '')}")
+    print(f"{len(mutants)} mutants: " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(figures.items())))
+    return 1 if unexplained or not all(used) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(Path, sys.argv[1:])))

@@ -1,0 +1,199 @@
+"""Runs the tests against each mutant of a copy that rewrite.py has made, cheapest first, until one fails.
+
+usage: run.py COPY RESULTS [--jobs N] [--again] [--only WORD]    default: 2 jobs, all mutants that have no result yet
+  --again    survivors once more: with as many seeds and cases as CI has, and with the tests of whole processes
+  --only     mutants whose name contains the word
+
+RESULTS has one line of JSON for each mutant, the last one counts. COPY/tests.json keeps which test comes past which
+mutant, from one run without any: no other test can fail by it.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+LIGHT = {"SIMULATION_SEEDS": "60", "CRASH_SEEDS": "1", "CRASH_EVERY": "40", "PROPTEST_CASES": "64"}
+ALWAYS = {"PROPTEST_MAX_SHRINK_ITERS": "0", "INSTA_UPDATE": "no", "RUST_BACKTRACE": "0"}
+# Upper ends, in seconds, of a test's usual time: the cheaper ones go first.
+CLASSES = [0.3, 3, 60, float("inf")]
+SLACK = 15
+# Their time is a wall clock's.
+PROCESSES = ("process::", "demo::", "lifecycle::", "cli::", "discreet::")
+
+
+class Stage:
+    """Which tests are run: the cheap ones, then the light ones of what is left, then all with all their seeds."""
+
+    def __init__(self, name, above, below, processes, environment, longer):
+        self.name, self.above, self.below, self.processes = name, above, below, processes
+        self.environment, self.longer = environment, longer
+
+    def takes(self, test):
+        in_process = not test["test"].startswith(PROCESSES)
+        return self.above <= test["seconds"] < self.below and (self.processes or in_process)
+
+
+CHEAP = Stage("cheap", 0, 3, False, LIGHT, 1)
+DEAR = Stage("dear", 3, 60, False, LIGHT, 1)
+ALL = Stage("all", 0, float("inf"), True, {}, 10)
+# They show that the simulation finds deliberate bugs; that it finds another one instead says nothing.
+NO_EVIDENCE = "_is_caught"
+
+
+def binaries(copy):
+    """The test binaries, built once."""
+    cache = copy / "binaries.json"
+    if cache.exists():
+        return json.loads(cache.read_text())
+    run = subprocess.run(
+        ["cargo", "test", "--locked", "--no-run", "--message-format=json", "-j2"],
+        cwd=copy, stdout=subprocess.PIPE, text=True, check=True,
+    )
+    artifacts = [json.loads(line) for line in run.stdout.splitlines()]
+    tests = [a for a in artifacts if a.get("executable") and a["profile"]["test"]]
+    known = {a["target"]["name"] + "/" + a["target"]["kind"][0]: a["executable"] for a in tests}
+    cache.write_text(json.dumps(known))
+    return known
+
+
+def run(copy, binary, tests, extra, limit):
+    """`None` where all tests pass; else the first that fails, or "time-out"."""
+    scratch = tempfile.mkdtemp(dir=copy / "scratch")
+    environment = os.environ | ALWAYS | extra | {"TMPDIR": scratch, "CARGO_MANIFEST_DIR": str(copy)}
+    child = subprocess.Popen(
+        [binary, *(["--exact"] if tests else []), "--test-threads=1", *tests],
+        cwd=copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+    )
+    late = threading.Event()
+
+    def stop():
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def too_late():
+        late.set()
+        stop()
+
+    timer = threading.Timer(limit, too_late)
+    timer.start()
+    failed, running = None, None
+    for line in child.stdout:
+        # "test NAME ... " and the verdict, which output of the test may part from it.
+        if line.startswith("test ") and " ... " in line:
+            running = line.split()[1]
+        if line.rstrip().endswith("FAILED") and not line.startswith("test result"):
+            failed = running or line.split()[0]
+            break
+    stop()
+    child.wait()
+    timer.cancel()
+    shutil.rmtree(scratch, ignore_errors=True)
+    if failed is None and late.is_set():
+        return "time-out"
+    if failed is None and child.returncode != 0 and child.returncode != -signal.SIGKILL:
+        return "abort"
+    return failed
+
+
+def survey(copy, known):
+    """Each test alone, without a mutant: how long it takes and which mutants it comes past."""
+    cache = copy / "tests.json"
+    if cache.exists():
+        return json.loads(cache.read_text())
+    seeds = copy / "tests/core_props.seeds"
+    shutil.copy(seeds, copy / "seeds")
+    tests = []
+    for name, binary in known.items():
+        listed = subprocess.run([binary, "--list", "--format", "terse"], cwd=copy, stdout=subprocess.PIPE, text=True, check=True)
+        for line in listed.stdout.splitlines():
+            test, kind = line.rsplit(": ", 1)
+            if kind != "test" or test.endswith(NO_EVIDENCE):
+                continue
+            trace = copy / "scratch/trace"
+            trace.unlink(missing_ok=True)
+            began = time.monotonic()
+            failed = run(copy, binary, [test], LIGHT | {"MUTANT_TRACE": str(trace)}, 1200)
+            passed = sorted({int(n) for n in trace.read_text().split()}) if trace.exists() else []
+            entry = {"binary": name, "test": test, "seconds": time.monotonic() - began, "passes": passed}
+            print(f"{entry['seconds']:7.2f} s {len(passed):5} {test}{' FAILS' if failed else ''}", flush=True)
+            if not failed:
+                tests.append(entry)
+    cache.write_text(json.dumps(tests))
+    return tests
+
+
+def verdict(copy, known, tests, mutant, stage):
+    """Runs the tests of one stage that come past the mutant, the cheaper ones first."""
+    began = time.monotonic()
+    passing = [test for test in tests if mutant["id"] in test["passes"] and stage.takes(test)]
+    outcome, by = "survived", None
+    extra = {"MUTANT": str(mutant["id"])} | stage.environment
+    below = 0.0
+    for end in CLASSES:
+        of_class = [test for test in passing if below <= test["seconds"] < end]
+        below = end
+        for name, binary in known.items():
+            chosen = [test for test in of_class if test["binary"] == name]
+            if not chosen or by:
+                continue
+            shutil.copy(copy / "seeds", copy / "tests/core_props.seeds")
+            usual = sum(test["seconds"] for test in chosen) * stage.longer
+            by = run(copy, binary, [test["test"] for test in chosen], extra, SLACK + 4 * usual)
+    if by:
+        outcome = "timed out" if by == "time-out" else "caught"
+    return {
+        "id": mutant["id"], "name": mutant["name"], "line": mutant["line"], "stage": stage.name, "outcome": outcome,
+        "by": by, "tests": len(passing), "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def main():
+    arguments = argparse.ArgumentParser(usage=__doc__)
+    arguments.add_argument("copy", type=Path)
+    arguments.add_argument("results", type=Path)
+    arguments.add_argument("--jobs", type=int, default=2)
+    arguments.add_argument("--again", action="store_true")
+    arguments.add_argument("--only", default="")
+    asked = arguments.parse_args()
+    copy = asked.copy.resolve()
+    (copy / "scratch").mkdir(exist_ok=True)
+    known = binaries(copy)
+    tests = survey(copy, known)
+    for test in tests:
+        test["passes"] = set(test["passes"])
+    mutants = [m for m in json.loads((copy / "mutants.json").read_text()) if not m["unviable"]]
+    mutants = [m for m in mutants if asked.only in m["name"]]
+    lock = threading.Lock()
+
+    def pass_over(stage, due):
+        lines = asked.results.read_text().splitlines() if asked.results.exists() else []
+        last = {result["id"]: result for result in map(json.loads, lines)}
+
+        def one(mutant):
+            result = verdict(copy, known, tests, mutant, stage)
+            with lock, asked.results.open("a") as out:
+                out.write(json.dumps(result) + "\n")
+                print(f"{result['outcome']:9} {result['seconds']:6} s {result['name']}  [{result['by']}]", flush=True)
+
+        with ThreadPoolExecutor(asked.jobs) as pool:
+            list(pool.map(one, [m for m in mutants if due(last.get(m["id"]))]))
+
+    pass_over(CHEAP, lambda last: last is None)
+    pass_over(DEAR, lambda last: last["outcome"] == "survived" and last["stage"] == "cheap")
+    if asked.again:
+        pass_over(ALL, lambda last: last["outcome"] == "survived")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

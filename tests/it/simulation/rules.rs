@@ -22,6 +22,10 @@ pub(super) type Strike = (Option<Class>, Fault);
 
 /// What kind of stories are told.
 #[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a choice of its own, and most stories make one"
+)]
 pub(super) struct Rules {
     pub(super) bug: Option<Bug>,
     /// No faults and no crashes but those named here.

@@ -131,7 +131,7 @@ impl Rig {
             name: "hq".to_owned(),
             client: Client::new(settings, transport, Arc::new(move || hand.now())),
             request_timeout: Duration::from_secs(20),
-            late_effect_bound: Duration::from_secs(120),
+            late_effect_bound: Duration::from_mins(2),
             mobile_identities: budget("mobile_identities"),
             events: budget("events"),
             polling: Some(Polling {

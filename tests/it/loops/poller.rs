@@ -56,7 +56,7 @@ async fn an_entry_is_observed_once_and_remembered_as_long_as_polls_reach_back() 
         feed,
         "an idle feed is saved once a minute"
     );
-    rig.pass(2 * OVERLAP - Duration::from_secs(5));
+    rig.pass((2 * OVERLAP).saturating_sub(Duration::from_secs(5)));
     assert_eq!(poller.turn().await.unwrap(), Polled::Done(0));
     assert_eq!(saved(&rig).await.cursor, rig.now());
     assert_eq!(saved(&rig).await.seen.len(), fresh);

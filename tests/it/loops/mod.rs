@@ -194,10 +194,14 @@ impl Rig {
 
     /// Person `n`, listed and launched.
     async fn launch(&self, n: u8) {
+        self.launch_at(n, &format!("ada{n}@example.com")).await;
+    }
+
+    async fn launch_at(&self, n: u8, address: &str) {
         let profile = origo_adapter::core::identity::Profile {
             key: Some(format!("person-{n}")),
             full_name: Some(Personal("Ada Okafor".into())),
-            email_address: Some(Personal(format!("ada{n}@example.com"))),
+            email_address: Some(Personal(address.to_owned())),
             phone_number: None,
         };
         let launch = Wish::Launch {

@@ -110,6 +110,25 @@ async fn a_service_that_does_not_answer_is_probed_by_one_call_at_a_time() {
 }
 
 #[tokio::test]
+async fn an_answer_that_refuses_its_object_alone_ends_the_pause() {
+    let mut rig = Rig::new(|_| {});
+    rig.launch(1).await;
+    assert_eq!(rig.works().await, "create_user");
+    for n in [2, 3] {
+        rig.launch(n).await;
+        rig.line(Line::Down);
+        rig.works().await;
+    }
+    rig.line(Line::Good);
+    rig.launch_at(4, "ADA1@example.com").await;
+    rig.pass(Duration::from_secs(5));
+    let probe = rig.job().await;
+    assert_eq!(probe.identity, super::person(4));
+    rig.perform(probe).await;
+    rig.job().await;
+}
+
+#[tokio::test]
 async fn whoever_waits_is_read_only_where_no_feed_tells() {
     for feed in [true, false] {
         let mut rig = Rig::new(|manager| {

@@ -193,3 +193,15 @@ fn private(path: &Path, options: &mut OpenOptions) -> Result<File, Error> {
 fn failed(what: &str, path: &Path, error: &io::Error) -> Error {
     Error::Database(format!("cannot {what} {}: {error}", path.display()).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_alone_lies_in_the_working_directory() {
+        let here = Path::new(".").canonicalize().unwrap();
+        let file = resolve(Path::new("not-there.db")).unwrap();
+        assert_eq!(file, here.join("not-there.db"));
+    }
+}

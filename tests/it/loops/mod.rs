@@ -46,6 +46,8 @@ enum Line {
     Good,
     /// Refused before anything was sent.
     Down,
+    /// The first request is answered, the next is refused.
+    GoodOnce,
     /// Sent, and no answer.
     Silent,
     /// Sent, and the answer takes for ever.
@@ -63,6 +65,7 @@ impl Transport for Wire {
     fn send(&self, request: http::Request<Bytes>) -> Sending<'_> {
         let login = request.uri().path().contains("token");
         let line = *self.line.lock().unwrap();
+        let before = self.requests.load(Ordering::SeqCst);
         if !login {
             self.requests.fetch_add(1, Ordering::SeqCst);
         }
@@ -70,10 +73,11 @@ impl Transport for Wire {
             Box::pin(async move { Err(error("broken".into())) })
         };
         match line {
+            Line::GoodOnce if !login && before > 0 => return broken(TransportError::Unsent),
             Line::Down if !login => return broken(TransportError::Unsent),
             Line::Silent if !login => return broken(TransportError::Unanswered),
             Line::Hanging if !login => return Box::pin(std::future::pending()),
-            Line::Good | Line::Down | Line::Silent | Line::Hanging => {}
+            Line::Good | Line::GoodOnce | Line::Down | Line::Silent | Line::Hanging => {}
         }
         let reply = self.hid.lock().unwrap().handle(self.clock.now(), request);
         Box::pin(async move {

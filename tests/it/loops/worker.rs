@@ -70,6 +70,22 @@ async fn a_call_keeps_its_place_as_long_as_it_may_count() {
     }
 }
 
+/// The call before it reached HID; and beyond the only place, the replay counts all the same.
+#[tokio::test]
+async fn a_replay_that_is_refused_does_not_free_the_place_of_its_call() {
+    let mut rig = narrow(0);
+    rig.launch(1).await;
+    rig.launch(2).await;
+    let began = rig.now();
+    let job = rig.job().await;
+    rig.breaks_next(Fault::Token401);
+    rig.line(Line::GoodOnce);
+    rig.perform(job).await;
+    assert_eq!(rig.requests(), 2);
+    let kept = Duration::from_secs(20 + 120) + WINDOW;
+    assert_eq!(rig.waits().await, Some(began.plus(kept)));
+}
+
 #[tokio::test]
 async fn a_call_whose_lease_is_over_is_not_sent() {
     let mut rig = narrow(0);

@@ -27,7 +27,7 @@
 //! `Refused` in general; a feed that is off or deaf for long; adoption by e-mail and whatever others do in HID's
 //! portal; how often something failed before (the schedule has two entries). Those are the simulation's.
 //!
-//! Small models run with all tests. `MODEL=whole cargo test --release --test it model:: -- --nocapture --test-threads=1`
+//! Small models run with all tests. `MODEL=whole cargo test --profile scale --test it model:: -- --nocapture --test-threads=1`
 //! explores larger ones and prints what it counted; `MODEL=beyond` those that nobody has seen the end of yet. What was
 //! asked for, 2 crashes and 2 lost replies together with any acts of operators, is beyond:
 //!

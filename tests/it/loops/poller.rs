@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use origo_adapter::core::Timestamp;
 use origo_adapter::poller::{Polled, Poller};
-use origo_adapter::simulator::{self, Fault, Hid};
+use origo_adapter::simulator::Fault;
 use origo_adapter::store::Feed;
 
 use super::{Line, Rig, WINDOW};
@@ -63,27 +63,6 @@ async fn an_entry_is_observed_once_and_remembered_as_long_as_polls_reach_back() 
     rig.pass(Duration::from_secs(61));
     assert_eq!(poller.turn().await.unwrap(), Polled::Done(0));
     assert_eq!(saved(&rig).await.seen, [], "no poll reaches back so far");
-}
-
-#[tokio::test]
-async fn entries_are_observed_in_the_order_of_their_times() {
-    let mut rig = Rig::new(|_| {});
-    let settings = simulator::Settings {
-        event_order: simulator::EventOrder::Shuffled,
-        ..simulator::Settings::default()
-    };
-    *rig.wire.hid.lock().unwrap() = Hid::new(settings, 7);
-    let mut poller = poller(&rig).await;
-    for n in 1..7 {
-        rig.launch(n).await;
-        assert_eq!(rig.works().await, "create_user");
-        rig.pass(Duration::from_secs(2));
-    }
-    let Polled::Done(6..) = poller.turn().await.unwrap() else {
-        panic!("not read")
-    };
-    let seen = saved(&rig).await.seen;
-    assert!(seen.is_sorted_by_key(|(_, time)| *time), "{seen:?}");
 }
 
 #[tokio::test]

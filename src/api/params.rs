@@ -193,17 +193,10 @@ impl Params {
 
     /// The UUID, if given.
     pub(super) fn id(&self, name: &str) -> Option<Uuid> {
-        match self.args.get(name)? {
-            Arg::Id(id) => Some(*id),
-            Arg::Null
-            | Arg::Flag(_)
-            | Arg::Number(_)
-            | Arg::Text(_)
-            | Arg::Ids(_)
-            | Arg::Texts(_)
-            | Arg::Instant(_)
-            | Arg::Fields(_) => None,
-        }
+        let Arg::Id(id) = self.args.get(name)? else {
+            return None;
+        };
+        Some(*id)
     }
 
     /// The UUID that the route requires.
@@ -214,107 +207,58 @@ impl Params {
 
     /// The UUIDs, if given; an empty list is given.
     pub(super) fn ids(&self, name: &str) -> Option<&[Uuid]> {
-        match self.args.get(name)? {
-            Arg::Ids(ids) => Some(ids),
-            Arg::Null
-            | Arg::Flag(_)
-            | Arg::Number(_)
-            | Arg::Text(_)
-            | Arg::Id(_)
-            | Arg::Texts(_)
-            | Arg::Instant(_)
-            | Arg::Fields(_) => None,
-        }
+        let Arg::Ids(ids) = self.args.get(name)? else {
+            return None;
+        };
+        Some(ids)
     }
 
     /// The texts, if given; an empty list is given.
     pub(super) fn texts(&self, name: &str) -> Option<&[String]> {
-        match self.args.get(name)? {
-            Arg::Texts(texts) => Some(texts),
-            Arg::Null
-            | Arg::Flag(_)
-            | Arg::Number(_)
-            | Arg::Text(_)
-            | Arg::Id(_)
-            | Arg::Ids(_)
-            | Arg::Instant(_)
-            | Arg::Fields(_) => None,
-        }
+        let Arg::Texts(texts) = self.args.get(name)? else {
+            return None;
+        };
+        Some(texts)
     }
 
     /// The text, if given.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        match self.args.get(name)? {
-            Arg::Text(text) => Some(text),
-            Arg::Null
-            | Arg::Flag(_)
-            | Arg::Number(_)
-            | Arg::Id(_)
-            | Arg::Ids(_)
-            | Arg::Texts(_)
-            | Arg::Instant(_)
-            | Arg::Fields(_) => None,
-        }
+        let Arg::Text(text) = self.args.get(name)? else {
+            return None;
+        };
+        Some(text)
     }
 
     /// The truth value, if given.
     pub(super) fn flag(&self, name: &str) -> Option<bool> {
-        match self.args.get(name)? {
-            Arg::Flag(flag) => Some(*flag),
-            Arg::Null
-            | Arg::Number(_)
-            | Arg::Text(_)
-            | Arg::Id(_)
-            | Arg::Ids(_)
-            | Arg::Texts(_)
-            | Arg::Instant(_)
-            | Arg::Fields(_) => None,
-        }
+        let Arg::Flag(flag) = self.args.get(name)? else {
+            return None;
+        };
+        Some(*flag)
     }
 
     /// The number, if given.
     pub(super) fn number(&self, name: &str) -> Option<i64> {
-        match self.args.get(name)? {
-            Arg::Number(number) => Some(*number),
-            Arg::Null
-            | Arg::Flag(_)
-            | Arg::Text(_)
-            | Arg::Id(_)
-            | Arg::Ids(_)
-            | Arg::Texts(_)
-            | Arg::Instant(_)
-            | Arg::Fields(_) => None,
-        }
+        let Arg::Number(number) = self.args.get(name)? else {
+            return None;
+        };
+        Some(*number)
     }
 
     /// The instant, if given.
     pub(super) fn instant(&self, name: &str) -> Option<Timestamp> {
-        match self.args.get(name)? {
-            Arg::Instant(at) => Some(*at),
-            Arg::Null
-            | Arg::Flag(_)
-            | Arg::Number(_)
-            | Arg::Text(_)
-            | Arg::Id(_)
-            | Arg::Ids(_)
-            | Arg::Texts(_)
-            | Arg::Fields(_) => None,
-        }
+        let Arg::Instant(at) = self.args.get(name)? else {
+            return None;
+        };
+        Some(*at)
     }
 
     /// The text of a field of an object, if given.
     pub(super) fn field(&self, name: &str, field: &str) -> Option<&str> {
-        match self.args.get(name)? {
-            Arg::Fields(fields) => fields.get(field).map(String::as_str),
-            Arg::Null
-            | Arg::Flag(_)
-            | Arg::Number(_)
-            | Arg::Text(_)
-            | Arg::Id(_)
-            | Arg::Ids(_)
-            | Arg::Texts(_)
-            | Arg::Instant(_) => None,
-        }
+        let Arg::Fields(fields) = self.args.get(name)? else {
+            return None;
+        };
+        fields.get(field).map(String::as_str)
     }
 
     /// The instant as given, null included; `present` where nothing was said of it.

@@ -4,43 +4,18 @@
 use std::time::Duration;
 
 use origo_adapter::core::Observation;
-use origo_adapter::core::effect::{Effect, Lane};
+use origo_adapter::core::effect::Effect;
 use origo_adapter::core::identity::{InFlight, Trouble};
 use origo_adapter::core::observation::{
     Answer, CredentialStatus as Cs, Fault, Happening, InvitationStatus as Is, UserSeen,
 };
 use origo_adapter::core::wish::Wish;
 
+use crate::support::lanes::{invitation_lane, launched, phone_other, read_lane, user_lane};
 use crate::support::scene::{
-    START, Scene, ada_as, automation_id, container, credential, hid_user, invitation,
-    invitation_seen, key_lane, key_seen, manager, parent_id, wish_acs_user, wish_invite,
-    wish_launch, wish_parent,
+    START, Scene, ada_as, automation_id, credential, hid_user, invitation, invitation_seen,
+    key_lane, key_seen, parent_id, wish_acs_user, wish_invite, wish_launch, wish_parent,
 };
-
-fn user_lane() -> Lane {
-    Lane::CmUser(manager())
-}
-
-fn invitation_lane() -> Lane {
-    Lane::Invitation(manager())
-}
-
-fn read_lane() -> Lane {
-    Lane::Read(manager())
-}
-
-fn phone_other() -> Happening {
-    Happening::PhoneOther {
-        container: container("900"),
-    }
-}
-
-/// Launched, and no user made yet.
-fn launched() -> Scene {
-    let mut scene = Scene::new();
-    scene.wish(wish_launch(1));
-    scene
-}
 
 // ---- calls ----
 

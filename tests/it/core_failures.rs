@@ -9,39 +9,13 @@ use origo_adapter::core::observation::{
 };
 use origo_adapter::core::wish::Wish;
 
-use crate::support::scene::{
-    Scene, ada_as, automation_id, container, credential, invitation, invitation_seen, key_lane,
-    key_seen, manager, parent_id, phone_id, phone_seen, secs, wish_invite, wish_launch,
-    wish_parent, wish_parent_between,
+use crate::support::lanes::{
+    invitation_lane, launched, phone_other, read_lane, removal_lane, user_lane,
 };
-
-fn user_lane() -> Lane {
-    Lane::CmUser(manager())
-}
-
-fn invitation_lane() -> Lane {
-    Lane::Invitation(manager())
-}
-
-fn read_lane() -> Lane {
-    Lane::Read(manager())
-}
-
-fn removal_lane() -> Lane {
-    Lane::Removal(phone_id("900"))
-}
-
-fn phone_other() -> Happening {
-    Happening::PhoneOther {
-        container: container("900"),
-    }
-}
-
-fn launched() -> Scene {
-    let mut scene = Scene::new();
-    scene.wish(wish_launch(1));
-    scene
-}
+use crate::support::scene::{
+    Scene, ada_as, automation_id, credential, invitation, invitation_seen, key_lane, key_seen,
+    parent_id, phone_id, phone_seen, secs, wish_invite, wish_parent, wish_parent_between,
+};
 
 /// Its user at HID is to go, and nothing else is left.
 fn leaving() -> Scene {

@@ -8,18 +8,11 @@ use origo_adapter::core::observation::{
 };
 use origo_adapter::core::wish::Wish;
 
+use crate::support::lanes::{invitation_lane, read_lane};
 use crate::support::scene::{
     Scene, automation_id, container, credential, invitation, invitation_seen, key_lane, key_seen,
     manager, phone_id, phone_seen, wish_invite, wish_launch,
 };
-
-fn read_lane() -> Lane {
-    Lane::Read(manager())
-}
-
-fn invitation_lane() -> Lane {
-    Lane::Invitation(manager())
-}
 
 fn phone_lane(id: &str) -> Lane {
     Lane::Phone(phone_id(id))

@@ -1,23 +1,15 @@
 //! Calls whose effects and answers cross, each story as short as it gets. A search through all orders of events found them.
 
-use origo_adapter::core::effect::Lane;
 use origo_adapter::core::observation::{
     Answer, CredentialStatus as Cs, Fault, InvitationStatus as Is,
 };
 use origo_adapter::core::wish::Wish;
 
+use crate::support::lanes::{invitation_lane, user_lane};
 use crate::support::scene::{
-    Scene, ada_as, invitation_seen, key_lane, key_seen, manager, parent_id, secs, wish_invite,
-    wish_launch, wish_parent,
+    Scene, ada_as, invitation_seen, key_lane, key_seen, parent_id, secs, wish_invite, wish_launch,
+    wish_parent,
 };
-
-fn user_lane() -> Lane {
-    Lane::CmUser(manager())
-}
-
-fn invitation_lane() -> Lane {
-    Lane::Invitation(manager())
-}
 
 /// The first create had no answer, a search found nothing, the second was answered; with the time of the first.
 fn created_after_a_doubt() -> (Scene, origo_adapter::core::Timestamp) {

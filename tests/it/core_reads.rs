@@ -11,32 +11,11 @@ use origo_adapter::core::observation::{
 };
 use origo_adapter::core::wish::Wish;
 
+use crate::support::lanes::{invitation_lane, phone_lane, phone_other, read_lane, user_lane};
 use crate::support::scene::{
-    Scene, ada_as, container, credential, invitation, invitation_seen, key_lane, key_seen, manager,
-    parent_id, phone_id, phone_seen, wish_invite, wish_parent,
+    Scene, ada_as, credential, invitation, invitation_seen, key_lane, key_seen, manager, parent_id,
+    phone_seen, wish_invite, wish_parent,
 };
-
-fn user_lane() -> Lane {
-    Lane::CmUser(manager())
-}
-
-fn invitation_lane() -> Lane {
-    Lane::Invitation(manager())
-}
-
-fn read_lane() -> Lane {
-    Lane::Read(manager())
-}
-
-fn phone_lane() -> Lane {
-    Lane::Phone(phone_id("900"))
-}
-
-fn phone_other() -> Happening {
-    Happening::PhoneOther {
-        container: container("900"),
-    }
-}
 
 /// User 700 with phone 900 and its key 1000.
 fn all_of(scene: &Scene) -> Answer {

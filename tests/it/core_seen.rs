@@ -9,24 +9,11 @@ use origo_adapter::core::observation::{
 };
 use origo_adapter::core::wish::Wish;
 
+use crate::support::lanes::{invitation_lane, phone_lane, phone_other};
 use crate::support::scene::{
-    Scene, container, credential, invitation, invitation_seen, key_lane, key_seen, manager,
-    phone_id, phone_seen, wish_invite,
+    Scene, credential, invitation, invitation_seen, key_lane, key_seen, manager, phone_id,
+    phone_seen, wish_invite,
 };
-
-fn invitation_lane() -> Lane {
-    Lane::Invitation(manager())
-}
-
-fn phone_lane() -> Lane {
-    Lane::Phone(phone_id("900"))
-}
-
-fn phone_other() -> Happening {
-    Happening::PhoneOther {
-        container: container("900"),
-    }
-}
 
 fn on_phone() -> ContainerSeen {
     phone_seen("900", vec![key_seen("1000", 1, Cs::Issued)])

@@ -11,27 +11,12 @@ use origo_adapter::core::observation::{
 };
 use origo_adapter::core::wish::Wish;
 
+use crate::support::lanes::{invitation_lane, phone_lane, read_lane, user_lane};
 use crate::support::scene::{
     START, Scene, automation_id, container, credential, hid_user, invitation_seen, key_lane,
     key_seen, manager, parent_id, phone_id, phone_seen, secs, wish_invite, wish_launch,
     wish_parent, wish_parent_between,
 };
-
-fn user_lane() -> Lane {
-    Lane::CmUser(manager())
-}
-
-fn invitation_lane() -> Lane {
-    Lane::Invitation(manager())
-}
-
-fn read_lane() -> Lane {
-    Lane::Read(manager())
-}
-
-fn phone_lane() -> Lane {
-    Lane::Phone(phone_id("900"))
-}
 
 fn issued_as(id: &str, status: Cs) -> Answer {
     Answer::Issued(key_seen(id, 1, status))

@@ -5,26 +5,17 @@ use origo_adapter::core::effect::Lane;
 use origo_adapter::core::identity::{AcsUser, Parent};
 use origo_adapter::core::ids::{AcsUserId, ParentId, Personal};
 use origo_adapter::core::observation::{
-    Answer, CredentialStatus as Cs, Fault, Happening, InvitationStatus as Is, Rejection,
+    Answer, CredentialStatus as Cs, Fault, InvitationStatus as Is, Rejection,
 };
 use origo_adapter::core::wish::Wish;
 use uuid::Uuid;
 
+use crate::support::lanes::{invitation_lane, phone_other};
 use crate::support::scene::{
-    START, Scene, acs_user, ada_as, automation_id, container, credential, doors, invitation,
-    invitation_seen, key_lane, key_seen, manager, parent_id, phone_id, wish_acs_user, wish_invite,
-    wish_launch, wish_parent,
+    START, Scene, acs_user, ada_as, automation_id, credential, doors, invitation, invitation_seen,
+    key_lane, key_seen, manager, parent_id, phone_id, wish_acs_user, wish_invite, wish_launch,
+    wish_parent,
 };
-
-fn invitation_lane() -> Lane {
-    Lane::Invitation(manager())
-}
-
-fn phone_other() -> Happening {
-    Happening::PhoneOther {
-        container: container("900"),
-    }
-}
 
 fn stop(scene: &mut Scene) {
     scene.wish(Wish::DeleteAutomation(automation_id(1)));

@@ -11,27 +11,12 @@ use origo_adapter::core::observation::{
 use origo_adapter::core::wish::Wish;
 use uuid::Uuid;
 
+use crate::support::lanes::{invitation_lane, phone_lane, removal_lane, user_lane};
 use crate::support::scene::{
     Scene, acs_user, ada_as, container, hid_user, invitation_seen, key_lane, key_seen, manager,
     parent_id, phone_id, phone_seen, secs, wish_acs_user, wish_invite, wish_launch, wish_parent,
     wish_suspend,
 };
-
-fn user_lane() -> Lane {
-    Lane::CmUser(manager())
-}
-
-fn removal_lane() -> Lane {
-    Lane::Removal(phone_id("900"))
-}
-
-fn invitation_lane() -> Lane {
-    Lane::Invitation(manager())
-}
-
-fn phone_lane() -> Lane {
-    Lane::Phone(phone_id("900"))
-}
 
 fn on_phone() -> Vec<origo_adapter::core::observation::CredentialSeen> {
     vec![key_seen("1000", 1, Cs::Issued)]

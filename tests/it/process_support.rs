@@ -314,6 +314,15 @@ impl Site {
         }
     }
 
+    /// The daemon of its next start gives up a call after 2 s.
+    pub(crate) fn give_up_soon(&self) {
+        let environment = "environment = \"simulator\"";
+        self.configure(
+            environment,
+            &format!("{environment}\nrequest_timeout = \"2s\""),
+        );
+    }
+
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -108,11 +108,7 @@ impl Scene {
         let url = |path: &Path| format!("url = \"sqlite://{}\"", path.display());
         let old = url(&site.file("state.db"));
         site.configure(&old, &url(&place.join("state.db")));
-        let environment = "environment = \"simulator\"";
-        site.configure(
-            environment,
-            &format!("{environment}\nrequest_timeout = \"2s\""),
-        );
+        site.give_up_soon();
         site.start_daemon();
         let ada = site.enroll("Ada Example");
         site.credential(&ada);

@@ -7,13 +7,11 @@
 mod story;
 mod verdict;
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use self::story::{Story, Struck};
-use crate::support::machine::{asked, tell};
+use crate::support::machine::{asked, at_once, tell};
 
 /// In CI; more by environment.
 const KILLS: u64 = 50;
@@ -39,24 +37,13 @@ fn random_kills_break_no_guarantee() {
         return;
     }
     let stories = asked("KILLS").unwrap_or(KILLS).div_ceil(KILLS_A_STORY);
-    let (next, outcomes) = (AtomicU64::new(0), Mutex::new(Vec::new()));
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= stories {
-                        return;
-                    }
-                    let outcome = told(|| Story::tell(seed, KILLS_A_STORY));
-                    outcomes.lock().unwrap().push((seed, outcome));
-                }
-            });
-        }
+    let seeds: Vec<u64> = (0..stories).collect();
+    let outcomes = at_once(AT_ONCE, &seeds, |seed| {
+        told(|| Story::tell(*seed, KILLS_A_STORY))
     });
     let mut struck = Struck::default();
     let mut wrong = Vec::new();
-    for (seed, outcome) in outcomes.into_inner().unwrap() {
+    for (seed, outcome) in seeds.into_iter().zip(outcomes) {
         match outcome {
             Ok(of_this) => struck.add(&of_this),
             Err(error) => wrong.push(format!("seed {seed}: {error}")),

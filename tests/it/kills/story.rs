@@ -125,10 +125,7 @@ impl Story {
     fn new(seed: u64, ours: &str, per_s: u64, requests: u64) -> Self {
         let mut dice = Dice::new(seed);
         let mut site = Site::without_daemon();
-        site.configure(
-            "environment = \"simulator\"",
-            "environment = \"simulator\"\nrequest_timeout = \"2s\"",
-        );
+        site.give_up_soon();
         let (facility_code, part_number) = PART_NUMBERS[1];
         let windows = format!(
             "\n[[credential_managers.hq.card_profiles]]\n\

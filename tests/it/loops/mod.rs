@@ -14,19 +14,18 @@ use origo_adapter::core::Effect;
 use origo_adapter::core::ids::{AcsUserId, AutomationId, IdentityId, Personal, Timestamp};
 use origo_adapter::core::wish::Wish;
 use origo_adapter::engine::Engine;
-use origo_adapter::gate::Gate;
-use origo_adapter::manager::{Budget, Echo, Manager, Polling};
-use origo_adapter::origo::{Client, Sending, Settings, Transport, TransportError};
+use origo_adapter::manager::Manager;
+use origo_adapter::origo::{Sending, Transport, TransportError};
 use origo_adapter::simulator::{self, Class, Fault, Hid, Reply};
 use origo_adapter::store::Store;
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::worker::{Job, Next, Worker, perform};
 use uuid::Uuid;
 
+use crate::support::manager::{WINDOW, hq};
 use crate::support::scene;
 
 const START: i64 = scene::START.0;
-const WINDOW: Duration = Duration::from_mins(5);
 
 struct HandClock(AtomicI64);
 
@@ -97,15 +96,6 @@ struct Rig {
     worker: Worker,
 }
 
-fn budget(service: &str) -> Budget {
-    Budget {
-        keys: vec![format!("{service}/organization/7001234")],
-        requests: 300,
-        per: WINDOW,
-        share: 0.95,
-    }
-}
-
 impl Rig {
     /// With what `change` makes of the manager.
     fn new(change: impl FnOnce(&mut Manager)) -> Self {
@@ -116,41 +106,12 @@ impl Rig {
             clock: Arc::clone(&clock),
             requests: AtomicUsize::new(0),
         });
-        let url = |path: &str| format!("http://127.0.0.1:1{path}").parse().unwrap();
-        let settings = Settings {
-            organization_id: "7001234".to_owned(),
-            client_id: "7001234-OSRV900001".to_owned(),
-            client_secret: "simulator-secret".to_owned().into(),
-            token_url: url(""),
-            mobile_identities_url: url("/credential-management"),
-            events_url: url(""),
-            application_id: "HID-EXAMPLE-ADAPTER".to_owned(),
-            application_version: "1.0".to_owned(),
-            request_timeout: Duration::from_secs(20),
-        };
-        let hand = Arc::clone(&clock);
+        let time = Arc::clone(&clock) as Arc<dyn Clock>;
         let transport = Arc::clone(&wire) as Arc<dyn Transport>;
-        let mut manager = Manager {
-            id: scene::manager(),
-            name: "hq".to_owned(),
-            client: Client::new(settings, transport, Arc::new(move || hand.now())),
-            request_timeout: Duration::from_secs(20),
-            late_effect_bound: Duration::from_mins(2),
-            mobile_identities: budget("mobile_identities"),
-            events: budget("events"),
-            polling: Some(Polling {
-                interval: Duration::from_secs(5),
-                overlap: Duration::from_mins(2),
-            }),
-            sweep_share: 0.1,
-            gate: Gate::default(),
-            feed_gate: Gate::default(),
-            echo: Echo::default(),
-        };
+        let mut manager = hq(scene::manager(), transport, Arc::clone(&time));
         change(&mut manager);
         let manager = Arc::new(manager);
         let store = Arc::new(Sqlite::in_memory().unwrap());
-        let time = Arc::clone(&clock) as Arc<dyn Clock>;
         let engine = Arc::new(Engine::new(store, time, scene::policy()));
         let worker = Worker::new(Arc::clone(&engine), Arc::clone(&manager));
         Self {

@@ -18,6 +18,7 @@ use super::same::{fingerprint, pack, unpack};
 use super::state::{Left, State, World};
 use super::story::Teller;
 use super::ways::Action;
+use crate::support::machine::cores;
 
 /// So many states are expanded before what they lead to is taken in.
 const BATCH: usize = 8192;
@@ -193,7 +194,7 @@ impl Search {
     }
 
     fn expand(&self, world: &World, batch: &[(u32, Vec<u8>)]) -> Vec<Expanded> {
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        let threads = cores();
         let share = batch.len().div_ceil(threads).max(1);
         std::thread::scope(|scope| {
             let shares = batch.chunks(share).map(|share| {

@@ -19,7 +19,7 @@ use self::image::{Bench, Held};
 use self::recording::{Recording, record};
 use self::trace::Done;
 use crate::support::dice::Dice;
-use crate::support::machine::{asked, not_run, tell, untraceable};
+use crate::support::machine::{asked, cores, not_run, tell, untraceable};
 
 /// In CI; more by environment.
 const IMAGES: u64 = 800;
@@ -302,7 +302,7 @@ fn power_loss_leaves_the_history_up_to_the_last_sync() {
     };
     let images = asked("POWER_IMAGES").unwrap_or(IMAGES);
     let plan = plan(story, images);
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let threads = cores();
     let wrong = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for thread in 0..threads {

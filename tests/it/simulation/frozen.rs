@@ -13,7 +13,8 @@ use origo_adapter::manager::Manager;
 use origo_adapter::worker::{self, Ended, Job};
 
 use super::story::Story;
-use super::world::{Freeze, REQUEST_TIMEOUT};
+use super::world::Freeze;
+use crate::support::manager::REQUEST_TIMEOUT;
 
 /// Beyond the lease, before a claim is taken over (contract.md section 2, Leases).
 const TAKEOVER: Duration = REQUEST_TIMEOUT.saturating_add(Duration::from_secs(30));
@@ -68,8 +69,8 @@ impl Story {
         }
     }
 
-    /// Whether this call is to stand still.
-    pub(super) fn freezes(&mut self, _: &Job) -> bool {
+    /// Whether the next call is to stand still.
+    pub(super) fn freezes(&mut self) -> bool {
         self.world.rules.freezes.is_some() && self.dice.one_in(4)
     }
 

@@ -16,49 +16,26 @@ mod wishes;
 mod world;
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use origo_adapter::simulator::{Class, Fault};
-use rules::{Bug, Rules, Strike};
+use rules::{Bug, Rules, Strike, faults_that_end};
 use shrink::shortest;
 use story::{Ending, run};
 
-use crate::support::machine::{asked, tell};
+use crate::support::machine::{asked, at_once, cores, tell};
 
 /// In CI; more by environment.
 const SEEDS: u64 = 5000;
 const DEADLY_SEEDS: u64 = 300;
-const DEATHS_OF_A_DEADLY_SEED: usize = 20;
-/// What they are worth in CI: points at which the daemon died, each of one seed and one operation.
+/// What a seed is worth on average, at least: points at which the daemon died, each of one operation.
 const DEATHS_A_SEED: usize = 4;
+const DEATHS_OF_A_DEADLY_SEED: usize = 20;
 /// Acts of the shortest story that shows a deliberate bug, at most.
 const SHORT: usize = 25;
 
-/// Does `work` for each of `items` on all cores; what it returned, in their order.
-fn on_all_cores<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
-        let turn = || {
-            let mut mine = Vec::new();
-            while let index = next.fetch_add(1, Ordering::Relaxed)
-                && let Some(item) = items.get(index)
-            {
-                mine.push((index, work(item)));
-            }
-            mine
-        };
-        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(turn)).collect();
-        let results = handles.into_iter().map(|handle| handle.join().unwrap());
-        results.flatten().collect()
-    });
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
 /// Tells every story; panics with the first failing ones, each made as short as can be.
 fn all_hold(stories: &[(u64, Rules)]) -> Vec<Ending> {
-    let told = on_all_cores(stories, |(seed, rules)| run(*seed, rules));
+    let told = at_once(cores(), stories, |(seed, rules)| run(*seed, rules));
     let mut held = Vec::new();
     let mut failed = Vec::new();
     for ((seed, rules), ending) in stories.iter().zip(told) {
@@ -133,7 +110,7 @@ fn no_seed_breaks_a_guarantee() {
     assert!(deaths >= endings.len() * DEATHS_A_SEED, "{deaths} deaths");
 }
 
-/// Stories of nothing but deaths and faults, for as many points as are wanted.
+/// The same stories with death after death, for as many points as are wanted.
 #[test]
 fn a_daemon_that_dies_all_the_time_breaks_no_guarantee() {
     let rules = Rules {
@@ -199,32 +176,6 @@ const CLASSES: [Class; 14] = [
     Class::EventsRead,
 ];
 
-/// Faults that end; the others have tests of their own that expect a reason to be told.
-const FAULTS: [Fault; 22] = [
-    Fault::LostRequest,
-    Fault::LostReply,
-    Fault::Hang,
-    Fault::HangWithEffect,
-    Fault::Http500,
-    Fault::Http500WithEffect,
-    Fault::Http503,
-    Fault::Http429,
-    Fault::LateEffect,
-    Fault::StaleRead,
-    Fault::MalformedJson,
-    Fault::TruncatedBody,
-    Fault::UnknownEnum,
-    Fault::Token401,
-    Fault::TokenRefused,
-    Fault::Window403,
-    Fault::AssignmentRace,
-    Fault::EventDuplicated,
-    Fault::EventMissing,
-    Fault::EventReordered,
-    Fault::EventLate,
-    Fault::FeedEmpty,
-];
-
 fn striking(strikes: Vec<Strike>) -> Rules {
     Rules {
         clean: true,
@@ -274,10 +225,10 @@ fn meets(class: Class, fault: Fault) -> bool {
 fn every_fault_at_every_call() {
     let sites: Vec<(Class, Fault)> = CLASSES
         .into_iter()
-        .flat_map(|class| FAULTS.map(|fault| (class, fault)))
+        .flat_map(|class| faults_that_end().map(move |fault| (class, fault)))
         .filter(|(class, fault)| meets(*class, *fault))
         .collect();
-    let tries = on_all_cores(&sites, |(class, fault)| {
+    let tries = at_once(cores(), &sites, |(class, fault)| {
         // Nobody is looked for who was made without a doubt.
         let doubt = (Some(Class::UserCreate), Fault::LostRequest);
         let first = (*class == Class::UserSearch).then_some(doubt);
@@ -301,8 +252,8 @@ fn every_fault_at_every_call() {
 fn every_pair_of_faults_on_one_identity() {
     let seeds = asked("PAIR_SEEDS").unwrap_or(1);
     let mut stories = Vec::new();
-    for first in FAULTS {
-        for second in FAULTS {
+    for first in faults_that_end() {
+        for second in faults_that_end() {
             let rules = striking(vec![(None, first), (None, second)]);
             stories.extend((0..seeds).map(|seed| (seed, rules.clone())));
         }

@@ -150,6 +150,12 @@ pub(super) const DRAWN: [Fault; 19] = [
     Fault::EventLate,
 ];
 
+/// All that end by themselves; the others have tests of their own that expect a reason to be told.
+pub(super) fn faults_that_end() -> impl Iterator<Item = Fault> {
+    let more = [Fault::Http429, Fault::TokenRefused, Fault::FeedEmpty];
+    DRAWN.into_iter().chain(more)
+}
+
 /// Faults far above the `standard` mix, so that a short story meets several.
 fn drawn(dice: &mut Dice) -> Faults {
     let mut faults = Faults::none();

@@ -279,7 +279,7 @@ impl Story {
             job.effect().name(),
             job.identity
         ));
-        if self.freezes(&job) {
+        if self.freezes() {
             self.freeze(job).await;
             return;
         }

@@ -10,9 +10,8 @@ use origo_adapter::clock::Clock;
 use origo_adapter::core::ids::{AcsSystemId, Timestamp};
 use origo_adapter::core::policy::{ManagerPolicy, Policy};
 use origo_adapter::engine::Engine;
-use origo_adapter::gate::Gate;
-use origo_adapter::manager::{Budget, Echo, Manager, Polling};
-use origo_adapter::origo::{Client, Sending, Settings, Transport, TransportError};
+use origo_adapter::manager::Manager;
+use origo_adapter::origo::{Sending, Transport, TransportError};
 use origo_adapter::poller::Poller;
 use origo_adapter::simulator::{self, Hid, Reply};
 use origo_adapter::store::sqlite::Sqlite;
@@ -22,12 +21,11 @@ use uuid::Uuid;
 use super::fuse::{Fuse, FusedStore};
 use super::rules::{Bug, Rules};
 use crate::support::dice::Dice;
+use crate::support::manager::{MOBILE_IDENTITIES, REQUEST_TIMEOUT, hq};
 
 /// 2026-03-01T00:00:00Z.
 pub(super) const START: i64 = 1_772_323_200_000;
 pub(super) const MANAGER: AcsSystemId = AcsSystemId(Uuid::from_u128(0xc0));
-pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-const MOBILE_IDENTITIES: &str = "/credential-management";
 
 /// Time passes only when the story says so.
 pub(super) struct TestClock {
@@ -233,43 +231,15 @@ impl World {
     }
 
     fn manager(&self) -> Manager {
-        let url = |path: &str| url::Url::parse(&format!("http://127.0.0.1:1{path}")).unwrap();
-        let settings = Settings {
-            organization_id: "7001234".to_owned(),
-            client_id: "7001234-OSRV900001".to_owned(),
-            client_secret: "simulator-secret".to_owned().into(),
-            token_url: url(""),
-            mobile_identities_url: url(MOBILE_IDENTITIES),
-            events_url: url(""),
-            application_id: "HID-EXAMPLE-ADAPTER".to_owned(),
-            application_version: "1.0".to_owned(),
-            request_timeout: REQUEST_TIMEOUT,
-        };
-        let clock = Arc::clone(&self.clock);
-        let now = Arc::new(move || clock.now());
-        let budget = |service: &str| Budget {
-            keys: vec![format!("{service}/organization/7001234")],
-            requests: 300,
-            per: Duration::from_mins(5),
-            share: 0.95,
-        };
-        Manager {
-            id: MANAGER,
-            name: "hq".to_owned(),
-            client: Client::new(settings, Arc::clone(&self.wire) as Arc<dyn Transport>, now),
-            request_timeout: REQUEST_TIMEOUT,
-            late_effect_bound: policy().late_effect_bound,
-            mobile_identities: budget("mobile_identities"),
-            events: budget("events"),
-            polling: Some(Polling {
-                interval: Duration::from_secs(5),
-                overlap: Duration::from_mins(2),
-            }),
-            sweep_share: if self.rules.late.is_some() { 0.0 } else { 0.1 },
-            gate: Gate::default(),
-            feed_gate: Gate::default(),
-            echo: Echo::default(),
+        let mut manager = hq(
+            MANAGER,
+            Arc::clone(&self.wire) as Arc<dyn Transport>,
+            Arc::clone(&self.clock) as Arc<dyn Clock>,
+        );
+        if self.rules.late.is_some() {
+            manager.sweep_share = 0.0;
         }
+        manager
     }
 }
 

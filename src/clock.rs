@@ -3,10 +3,12 @@
 //! Imports nothing of ours. Everything else takes `now` as an argument or asks a
 //! [`Clock`], so that a test can set the time. Instants are milliseconds since the epoch.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
+use uuid::Uuid;
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
@@ -16,6 +18,9 @@ pub trait Clock: Send + Sync {
     /// Returns the time since boot; it never jumps and goes on while the machine is
     /// suspended or the process is stopped.
     fn boottime(&self) -> Duration;
+
+    /// Returns what [`Clock::boottime`] counts from: another one each time that the machine boots.
+    fn boot_id(&self) -> Uuid;
 }
 
 /// Tells the machine's own time.
@@ -34,6 +39,16 @@ impl Clock for SystemClock {
             u64::try_from(spec.tv_sec).unwrap_or_default(),
             u32::try_from(spec.tv_nsec).unwrap_or_default(),
         )
+    }
+
+    fn boot_id(&self) -> Uuid {
+        // Where the kernel does not tell, each process counts as a boot of its own.
+        static BOOT: OnceLock<Uuid> = OnceLock::new();
+        *BOOT.get_or_init(|| {
+            let told = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+            let told = told.ok().and_then(|text| text.trim().parse().ok());
+            told.unwrap_or_else(Uuid::new_v4)
+        })
     }
 }
 
@@ -115,5 +130,11 @@ mod tests {
         assert!(before > Duration::ZERO);
         assert!(clock.boottime() >= before);
         assert!(clock.now() > 1_700_000_000_000);
+    }
+
+    #[test]
+    fn a_boot_keeps_its_id() {
+        assert_eq!(SystemClock.boot_id(), SystemClock.boot_id());
+        assert!(!SystemClock.boot_id().is_nil());
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::{Budget, Ledger};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, CredentialManager, WindowKey};
 use crate::core::Timestamp;
@@ -23,10 +24,10 @@ use crate::core::ids::AcsSystemId;
 use crate::core::policy::{ManagerPolicy, Policy};
 use crate::emit;
 use crate::engine::Engine;
-use crate::gate::Gate;
+use crate::gate::{Forbidden, Gate};
 use crate::lifecycle::{Beat, Lifecycle, Outcome, Signals};
-use crate::manager::{Budget, Echo, Manager, Polling};
-use crate::origo::{Client, HttpTransport, Options, Settings};
+use crate::manager::{Echo, Manager, Polling, Progress};
+use crate::origo::{Client, HttpTransport, Options, Places, Settings, Unlimited};
 use crate::poller::{Polled, Poller};
 use crate::store::sqlite::{self, Sqlite};
 use crate::store::{self, Store};
@@ -149,7 +150,11 @@ pub fn policy(config: &Config) -> Policy {
 }
 
 /// A client for a configured credential manager.
-pub fn client(settings: &CredentialManager, clock: Arc<dyn Clock>) -> anyhow::Result<Client> {
+pub fn client(
+    settings: &CredentialManager,
+    clock: Arc<dyn Clock>,
+    places: Arc<dyn Places>,
+) -> anyhow::Result<Client> {
     let options = Options {
         request_timeout: settings.request_timeout,
         proxy: None,
@@ -172,14 +177,14 @@ pub fn client(settings: &CredentialManager, clock: Arc<dyn Clock>) -> anyhow::Re
         application_version: settings.application_version.clone(),
         request_timeout: settings.request_timeout,
     };
-    Ok(Client::new(settings, Arc::new(transport), now))
+    Ok(Client::new(settings, Arc::new(transport), places, now))
 }
 
 fn manager(
     config: &Config,
     name: &str,
     settings: &CredentialManager,
-    engine: &Engine,
+    engine: &Arc<Engine>,
 ) -> anyhow::Result<Manager> {
     let polling = &settings.polling;
     let windows = &settings.windows;
@@ -187,25 +192,32 @@ fn manager(
         .events_url
         .as_ref()
         .unwrap_or(&settings.mobile_identities_url);
-    let budget = |service: &str, url: &url::Url, window: &config::Window| Budget {
-        keys: window_keys(service, &settings.organization_id, url, windows.window_key),
-        requests: window.requests,
-        per: window.per,
-        share: window.share,
+    let unanswered = settings.request_timeout + config.issuance.late_effect_bound;
+    let budget = |service: &str, url: &url::Url, window: &config::Window| {
+        let keys = window_keys(service, &settings.organization_id, url, windows.window_key);
+        let (requests, per, share) = (window.requests, window.per, window.share);
+        Arc::new(Budget::new(keys, requests, per, share, unanswered))
     };
-    Ok(Manager {
-        id: AcsSystemId(settings.acs_system_id),
-        name: name.to_owned(),
-        client: client(settings, Arc::clone(engine.clock()))
-            .with_context(|| format!("credential_managers.{name}"))?,
-        request_timeout: settings.request_timeout,
-        late_effect_bound: config.issuance.late_effect_bound,
+    let ledger = Ledger {
+        engine: Arc::clone(engine),
+        token: budget("token", &settings.token_url, &windows.token),
         mobile_identities: budget(
             "mobile_identities",
             &settings.mobile_identities_url,
             &windows.mobile_identities,
         ),
         events: budget("events", events_url, &windows.events),
+    };
+    let mobile_identities = Arc::clone(&ledger.mobile_identities);
+    let events = Arc::clone(&ledger.events);
+    Ok(Manager {
+        id: AcsSystemId(settings.acs_system_id),
+        name: name.to_owned(),
+        client: client(settings, Arc::clone(engine.clock()), Arc::new(ledger))
+            .with_context(|| format!("credential_managers.{name}"))?,
+        request_timeout: settings.request_timeout,
+        mobile_identities,
+        events,
         polling: polling.events.then_some(Polling {
             interval: polling.interval,
             overlap: polling.overlap,
@@ -213,6 +225,8 @@ fn manager(
         sweep_share: polling.sweep_share,
         gate: Gate::default(),
         feed_gate: Gate::default(),
+        forbidden: Forbidden::default(),
+        progress: Progress::default(),
         echo: Echo::default(),
     })
 }
@@ -306,8 +320,8 @@ async fn work(engine: Arc<Engine>, manager: Arc<Manager>, beat: Beat, soft: Canc
 
 /// A store that cannot write may be able to soon; until then the outcome is kept here, for nobody else has it.
 async fn carry_out(engine: &Engine, manager: &Manager, job: Job) {
-    let mut ended = worker::perform(engine, manager, job).await;
-    while let Err(error) = ended.settle(engine, manager).await {
+    let ended = worker::perform(engine, manager, job).await;
+    while let Err(error) = ended.settle(engine).await {
         store_failed(&error);
         if !matches!(error, store::Error::Database(_)) {
             return;
@@ -323,21 +337,17 @@ async fn poll(
     beat: Beat,
     soft: CancellationToken,
 ) {
-    let mut next = engine.now();
     while !soft.is_cancelled() {
-        beat.turn();
-        if engine.now() < next {
-            rest(&engine, Some(next), None, &soft).await;
-            continue;
-        }
-        next = match poller.turn().await {
-            Ok(Polled::Done(_) | Polled::Failed) => engine.now().plus(interval),
-            Ok(Polled::NotBefore(at)) => at,
+        let pause = match poller.turn().await {
+            Ok(Polled::More(_)) => Duration::ZERO,
+            Ok(Polled::Done(_) | Polled::Failed) => interval,
+            Ok(Polled::NotBefore(at)) => at.since(engine.now()),
             Err(error) => {
                 store_failed(&error);
-                engine.now().plus(STORE_PAUSE)
+                STORE_PAUSE
             }
         };
+        sleep(pause, &beat, &soft).await;
     }
 }
 
@@ -365,17 +375,12 @@ fn spawn_recovery(lifecycle: &Lifecycle, engine: &Arc<Engine>, request: Duration
     let beat = lifecycle.beat("recovery", TURN_BOUND + RECOVER_EVERY);
     let late = i64::try_from((request + TAKEOVER_SLACK).as_millis()).unwrap_or(i64::MAX);
     lifecycle.spawn("recovery", async move {
-        let mut next = engine.now().plus(RECOVER_EVERY);
         while !soft.is_cancelled() {
-            beat.turn();
-            let now = engine.now();
-            if now >= next {
-                next = now.plus(RECOVER_EVERY);
-                if let Err(error) = worker::recover(&engine, Timestamp(now.0 - late)).await {
-                    store_failed(&error);
-                }
+            sleep(RECOVER_EVERY, &beat, &soft).await;
+            let before = Timestamp(engine.now().0 - late);
+            if let Err(error) = worker::recover(&engine, before).await {
+                store_failed(&error);
             }
-            rest(&engine, Some(next), None, &soft).await;
         }
     });
 }
@@ -387,14 +392,13 @@ fn spawn_heartbeat(
     every: Duration,
 ) {
     let (engine, soft, status) = (Arc::clone(engine), lifecycle.soft(), lifecycle.clone());
+    let beat = lifecycle.beat("heartbeat", TURN_BOUND);
     lifecycle.spawn("heartbeat", async move {
-        let mut next = engine.now().plus(every);
-        while !soft.is_cancelled() {
-            rest(&engine, Some(next), None, &soft).await;
-            if engine.now() < next || soft.is_cancelled() {
-                continue;
+        loop {
+            sleep(every, &beat, &soft).await;
+            if soft.is_cancelled() {
+                return;
             }
-            next = engine.now().plus(every);
             let condition: Vec<String> = managers.iter().map(|manager| condition(manager)).collect();
             let condition = condition.join(", ");
             match engine.store().counts().await {
@@ -431,6 +435,22 @@ fn spawn_api(lifecycle: &Lifecycle, engine: &Arc<Engine>, config: &Config, liste
     lifecycle.spawn("api", async move {
         api::serve(listener, api::router(api), soft).await;
     });
+}
+
+/// Waits for so long, whatever becomes of the wall clock, or for the end.
+async fn sleep(pause: Duration, beat: &Beat, soft: &CancellationToken) {
+    let until = tokio::time::Instant::now() + pause;
+    loop {
+        beat.turn();
+        let next = until.min(tokio::time::Instant::now() + LONGEST_SLEEP);
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = soft.cancelled() => return,
+        }
+        if next == until {
+            return;
+        }
+    }
 }
 
 /// Waits for the time, for a commit where one matters, or for the end.
@@ -499,7 +519,7 @@ pub async fn check_online(config: &Config) -> Vec<Finding> {
     let mut findings = vec![finding("store".into(), opened)];
     for (name, settings) in &config.credential_managers {
         let subject = |service: &str| format!("credential_managers.{name}: {service}");
-        let client = match client(settings, Arc::new(SystemClock)) {
+        let client = match client(settings, Arc::new(SystemClock), Arc::new(Unlimited)) {
             Ok(client) => client,
             Err(error) => {
                 findings.push(finding(subject("client"), Err(format!("{error:#}"))));

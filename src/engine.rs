@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use crate::clock::Clock;
 use crate::core::identity::{Identity, InFlight};
@@ -26,6 +26,7 @@ pub struct Engine {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     policy: Mutex<Arc<Policy>>,
+    window_epoch: OnceCell<i64>,
     committed: watch::Sender<()>,
 }
 
@@ -49,6 +50,7 @@ impl Engine {
             store,
             clock,
             policy: Mutex::new(Arc::new(policy)),
+            window_epoch: OnceCell::new(),
             committed,
         }
     }
@@ -69,6 +71,29 @@ impl Engine {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         Timestamp(self.clock.now())
+    }
+
+    /// The time by which windows are counted: no clock that is set moves it, and a restart goes on with it.
+    pub async fn window_now(&self) -> Result<Timestamp, Error> {
+        let ask = async || {
+            let now = self.now();
+            let boottime = i64::try_from(self.clock.boottime().as_millis()).unwrap_or(i64::MAX);
+            let epoch = now.0.saturating_sub(boottime);
+            let boot = self.clock.boot_id();
+            self.store.window_epoch(boot, epoch, now).await
+        };
+        self.window_epoch.get_or_try_init(ask).await?;
+        Ok(self.window_time())
+    }
+
+    /// As [`Engine::window_now`], once that was asked: before, the wall clock's.
+    #[must_use]
+    pub fn window_time(&self) -> Timestamp {
+        let boottime = i64::try_from(self.clock.boottime().as_millis()).unwrap_or(i64::MAX);
+        let epoch = self.window_epoch.get();
+        epoch.map_or(self.now(), |epoch| {
+            Timestamp(boottime.saturating_add(*epoch))
+        })
     }
 
     /// The policy in force.

@@ -3,10 +3,12 @@
 //! Imports core and origo. A service's refusals pause the service, never an object's own schedule
 //! (contract.md G2).
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::core::Timestamp;
+use crate::core::Lane;
+use crate::core::ids::{IdentityId, Timestamp};
 use crate::origo::Trouble;
 
 /// Pauses between probes (contract.md G2: every 5–60 s); the last repeats.
@@ -20,6 +22,13 @@ const PAUSES: [Duration; 5] = [
 /// One refusal may be one call's bad luck; so many in a row are the service's.
 const REFUSALS: u32 = 2;
 
+/// HID's window is over by then: what is still refused as if it were full is refused for another reason.
+const FORBIDDEN_AFTER: Duration = Duration::from_mins(6);
+/// So often one call is refused while others go through, and it is the call's own fault.
+const FORBIDDEN_TIMES: u32 = 3;
+/// More calls than are ever under way.
+const SUSPECTS: usize = 256;
+
 /// A circuit breaker for one service.
 #[derive(Debug, Default)]
 pub struct Gate(Mutex<State>);
@@ -30,6 +39,8 @@ struct State {
     pauses: u32,
     /// The next probe; `None`: open.
     closed_until: Option<Timestamp>,
+    /// Since when nothing but 403 is answered.
+    throttled_since: Option<Timestamp>,
     condition: Condition,
 }
 
@@ -116,15 +127,18 @@ impl Gate {
         retry_after: Option<Duration>,
         now: Timestamp,
     ) -> Verdict {
+        let mut state = self.state();
+        let throttled_since = state.throttled_since.unwrap_or(now);
         let condition = match trouble {
             Trouble::LeaseOver => return Verdict::Unchanged,
+            Trouble::Window if now.since(throttled_since) >= FORBIDDEN_AFTER => Condition::Refused,
             Trouble::Window => Condition::Throttled,
             Trouble::Unauthorized | Trouble::Credentials => Condition::Refused,
             Trouble::Unreachable | Trouble::TimedOut | Trouble::ServerError => {
                 Condition::Unreachable
             }
         };
-        let mut state = self.state();
+        state.throttled_since = (trouble == Trouble::Window).then_some(throttled_since);
         state.refusals += 1;
         let was_closed = state.closed_until.is_some();
         // A refused login and a full window concern every call; anything else may be one call's own.
@@ -151,9 +165,54 @@ impl Gate {
     }
 }
 
+/// Tells a missing permission from a full window, since HID answers 403 to both (origo-api.md 10.3): a full window
+/// refuses every call, a missing permission one kind of them.
+#[derive(Debug, Default)]
+pub struct Forbidden(Mutex<Suspects>);
+
+#[derive(Debug, Default)]
+struct Suspects {
+    successes: u64,
+    /// How often each was refused in a row with a success of another between, and how many successes there were by then.
+    refused: BTreeMap<(IdentityId, Lane), (u32, u64)>,
+}
+
+impl Forbidden {
+    fn suspects(&self) -> MutexGuard<'_, Suspects> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// HID answered 403 to this call. `true`: it does so to this call alone.
+    pub fn refused(&self, identity: IdentityId, lane: &Lane) -> bool {
+        let mut suspects = self.suspects();
+        if suspects.refused.len() >= SUSPECTS {
+            suspects.refused.clear();
+        }
+        let successes = suspects.successes;
+        let call = (identity, lane.clone());
+        let (times, seen) = suspects.refused.entry(call).or_insert((0, 0));
+        if *times == 0 || *seen < successes {
+            *times += 1;
+        }
+        *seen = successes;
+        *times >= FORBIDDEN_TIMES
+    }
+
+    /// HID performed this call.
+    pub fn succeeded(&self, identity: IdentityId, lane: &Lane) {
+        let mut suspects = self.suspects();
+        suspects.successes += 1;
+        if !suspects.refused.is_empty() {
+            suspects.refused.remove(&(identity, lane.clone()));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::ids::AcsSystemId;
+    use uuid::Uuid;
 
     const BOUND: Duration = Duration::from_secs(30);
 
@@ -204,6 +263,37 @@ mod tests {
         }
         assert!(gate.succeeded());
         assert_eq!(gate.pass(Timestamp(now), BOUND), None);
+    }
+
+    #[test]
+    fn a_window_that_stays_full_for_longer_than_it_is_long_is_no_window() {
+        let gate = Gate::default();
+        gate.refused(Trouble::Window, None, Timestamp(0));
+        let verdict = gate.refused(Trouble::Window, None, Timestamp(359_999));
+        assert_eq!(verdict, Verdict::Unchanged);
+        let verdict = gate.refused(Trouble::Window, None, Timestamp(360_000));
+        assert_eq!(verdict, Verdict::Paused(Condition::Refused));
+        gate.succeeded();
+        let verdict = gate.refused(Trouble::Window, None, Timestamp(360_000));
+        assert_eq!(verdict, Verdict::Paused(Condition::Throttled));
+    }
+
+    #[test]
+    fn a_call_that_is_refused_alone_is_forbidden_and_a_full_window_forbids_none() {
+        let forbidden = Forbidden::default();
+        let lanes = [1, 2].map(|n| Lane::Read(AcsSystemId(Uuid::from_u128(n))));
+        let identity = IdentityId(Uuid::nil());
+        let refused = |lane: usize| forbidden.refused(identity, &lanes[lane]);
+        for _ in 0..9 {
+            assert!(!refused(0), "nothing else went through");
+        }
+        forbidden.succeeded(identity, &lanes[1]);
+        assert!(!refused(0));
+        forbidden.succeeded(identity, &lanes[1]);
+        assert!(refused(0), "the third time");
+        assert!(refused(0), "it stays so");
+        forbidden.succeeded(identity, &lanes[0]);
+        assert!(!refused(0), "until it is performed");
     }
 
     #[test]

@@ -34,6 +34,7 @@
 //! | [`store`] | all that is durable, in verbs; `SQLite` |
 //! | [`origo`] | the client of HID: one effect in, one answer or fault out; the only place that knows HID's wire |
 //! | [`engine`] | load, step, commit |
+//! | [`budget`] | HID's windows: what part of them is ours, and a place for each call |
 //! | [`gate`] | whether a service of HID may be called now |
 //! | [`manager`] | one HID organization as worker and poller share it: client, windows, gates, the feed's echo |
 //! | [`worker`] | claims and performs |
@@ -51,6 +52,7 @@
 //! entry in `api::routes` and a function. A new log line: `telemetry` and `docs/log-events.md`, held together by a test.
 
 pub mod api;
+pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -1,19 +1,16 @@
 //! One credential manager as worker and poller share it: client, windows, gates, and what is expected of the feed.
 //!
-//! Imports core, store, origo and the gate.
+//! Imports core, origo, the gate and the budget.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use uuid::Uuid;
-
+use crate::budget::Budget;
 use crate::core::Timestamp;
 use crate::core::ids::AcsSystemId;
-use crate::core::window::{WITHDRAWAL_SHARE, places};
-use crate::gate::Gate;
+use crate::gate::{Forbidden, Gate};
 use crate::origo::Client;
-use crate::store::{Slot, Window};
 
 /// What we create must appear in the feed within this (contract.md G2).
 const ECHO_BOUND: Duration = Duration::from_mins(5);
@@ -30,12 +27,10 @@ pub struct Manager {
     pub client: Client,
     /// How long one request may take.
     pub request_timeout: Duration,
-    /// A call without an answer may take effect for so long.
-    pub late_effect_bound: Duration,
     /// Mobile Identities calls.
-    pub mobile_identities: Budget,
+    pub mobile_identities: Arc<Budget>,
     /// Events calls.
-    pub events: Budget,
+    pub events: Arc<Budget>,
     /// How the feed is read; `None`: it is off.
     pub polling: Option<Polling>,
     /// What part of the calls the sweep may use.
@@ -44,6 +39,10 @@ pub struct Manager {
     pub gate: Gate,
     /// The feed.
     pub feed_gate: Gate,
+    /// Which calls HID forbids, each by itself.
+    pub forbidden: Forbidden,
+    /// How far the feed was read.
+    pub progress: Progress,
     /// Proof that the feed tells of what happens.
     pub echo: Echo,
 }
@@ -57,58 +56,28 @@ pub struct Polling {
     pub overlap: Duration,
 }
 
-/// One service's windows.
-#[derive(Clone, Debug)]
-pub struct Budget {
-    /// Keys in which each call counts: by organization, by host, or both.
-    pub keys: Vec<String>,
-    /// HID's limit.
-    pub requests: u32,
-    /// The window's length.
-    pub per: Duration,
-    /// What part of it is ours.
-    pub share: f64,
-}
-
-impl Budget {
-    /// A place for a call that starts now; withdrawals may use the reserve.
-    #[must_use]
-    pub fn slot(&self, token: Uuid, withdrawal: bool, frees_at: Timestamp) -> Slot {
-        let share = if withdrawal {
-            WITHDRAWAL_SHARE.max(self.share)
-        } else {
-            self.share
-        };
-        let limit = places(self.requests, share);
-        let windows = self
-            .keys
-            .iter()
-            .map(|key| Window {
-                key: key.clone(),
-                limit,
-            })
-            .collect();
-        Slot {
-            token,
-            windows,
-            frees_at,
-        }
-    }
-}
-
 impl Manager {
-    /// Until when a call that starts now counts if no answer ever comes (contract.md section 8).
-    #[must_use]
-    pub fn unanswered_until(&self, budget: &Budget, now: Timestamp) -> Timestamp {
-        now.plus(self.request_timeout)
-            .plus(self.late_effect_bound)
-            .plus(budget.per)
-    }
-
     /// Waiting users must be read: there is no feed, or it does not tell.
     #[must_use]
     pub fn must_read_waiting(&self) -> bool {
         self.polling.is_none() || self.echo.is_deaf()
+    }
+}
+
+/// How far a feed was read, for whoever asks.
+#[derive(Debug, Default)]
+pub struct Progress(Mutex<(Timestamp, u64)>);
+
+impl Progress {
+    /// All up to `cursor` was observed; so many times, entries were lost for good.
+    pub fn set(&self, cursor: Timestamp, gaps: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (cursor, gaps);
+    }
+
+    /// As last set.
+    #[must_use]
+    pub fn get(&self) -> (Timestamp, u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,10 +3,14 @@
 //! Imports core, store, origo, engine, manager, worker. Promises: the cursor is saved only after
 //! everything before it was observed; an entry is observed once, as far as the overlap reaches.
 
+mod piece;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
+use self::piece::{Piece, Suspect, may_be_cut};
 use crate::core::Timestamp;
 use crate::core::ids::IdentityId;
 use crate::core::index::{Kind, remote};
@@ -16,11 +20,19 @@ use crate::engine::Engine;
 use crate::manager::{Hearing, Manager, Polling};
 use crate::origo::{self, RawEvent, Trouble};
 use crate::store::{Error, Feed, Grant};
-use crate::telemetry::{FEED_DEAF, FEED_HEARD, POLL_DONE, POLL_FAILED, POLL_RECOVERED};
-use crate::worker;
+use crate::telemetry::{FEED_CUT, FEED_DEAF, FEED_HEARD, POLL_DONE, POLL_FAILED, POLL_RECOVERED};
+use crate::worker::{self, Paused};
 
 /// An idle feed's cursor is saved this often: a restart reads so much again, at most.
 const SAVE_EVERY_MS: i64 = 60_000;
+
+/// A stretch of the feed that is asked for at once: at first, at least and at most. Nobody knows how much HID gives, and
+/// an answer must fit into memory.
+const FIRST_REACH: Duration = Duration::from_mins(10);
+const LEAST_REACH: Duration = Duration::from_secs(10);
+const LONGEST_REACH: Duration = Duration::from_hours(24);
+/// With fewer entries in an answer the next stretch is longer, with more it is shorter.
+const ENOUGH: std::ops::RangeInclusive<usize> = 250..=1000;
 
 /// Reads one feed.
 pub struct Poller {
@@ -28,15 +40,25 @@ pub struct Poller {
     manager: Arc<Manager>,
     polling: Polling,
     feed: Feed,
-    saved_at: Timestamp,
+    /// As it is in the store.
+    saved: Feed,
     failing: bool,
+    /// The last call's slot, and how long it counts now that it was answered: noted with the next.
+    answered: Option<(Uuid, Timestamp)>,
+    /// What is left to read of the stretch under way, the oldest last.
+    pieces: Vec<Piece>,
+    suspect: Option<Suspect>,
+    /// The longest stretch that is asked for at once.
+    reach: Duration,
 }
 
 /// How a poll went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
-    /// So many new entries were observed.
+    /// So many new entries were observed; all there is was read.
     Done(usize),
+    /// So many new entries were observed; more is to be read at once.
+    More(usize),
     /// Not now; not before then.
     NotBefore(Timestamp),
     /// The feed did not answer; logged.
@@ -55,21 +77,30 @@ impl Poller {
             Some(feed) => feed,
             None => {
                 // A new database has nothing that an older event could be about.
+                let cursor = engine.now();
                 let feed = Feed {
-                    cursor: engine.now(),
-                    seen: Vec::new(),
+                    cursor,
+                    ..Feed::default()
                 };
-                engine.store().save_feed(manager.id, feed.clone()).await?;
+                let saved = engine
+                    .store()
+                    .save_feed(manager.id, feed.clone(), Vec::new(), cursor);
+                saved.await?;
                 feed
             }
         };
+        manager.progress.set(feed.cursor, feed.gaps);
         Ok(Self {
             engine,
             manager,
             polling,
-            saved_at: feed.cursor,
+            saved: feed.clone(),
             feed,
             failing: false,
+            answered: None,
+            pieces: Vec::new(),
+            suspect: None,
+            reach: FIRST_REACH,
         })
     }
 
@@ -77,45 +108,117 @@ impl Poller {
     pub async fn turn(&mut self) -> Result<Polled, Error> {
         let now = self.engine.now();
         let manager = Arc::clone(&self.manager);
-        let mut feed = self.feed.clone();
         if let Some(until) = manager.feed_gate.pass(now, manager.request_timeout * 2) {
             return Ok(Polled::NotBefore(until));
         }
-        let token = Uuid::new_v4();
-        let slot =
-            manager
-                .events
-                .slot(token, false, manager.unanswered_until(&manager.events, now));
-        if let Grant::NotBefore(at) = self.engine.store().take_slot(slot, now).await? {
+        let at = self.engine.window_now().await?;
+        let slot = manager.events.slot(Uuid::new_v4(), false, at);
+        let token = slot.token;
+        if let Grant::NotBefore(free) = self.engine.store().take_slot(slot, self.answered).await? {
             manager.feed_gate.unused(now);
-            return Ok(Polled::NotBefore(at));
+            return Ok(Polled::NotBefore(now.plus(free.since(at))));
         }
-        let overlap_ms = i64::try_from(self.polling.overlap.as_millis()).unwrap_or(i64::MAX);
-        // One of the two clocks may be wrong; the longer stretch has every event.
-        let from = feed.cursor.min(now).0.saturating_sub(overlap_ms);
-        let until = self.hid_time(now).max(now);
-        let fetched = manager.client.events(from, until.0).await;
-        let answered_at = self.engine.now();
-        if !matches!(&fetched, Err(error) if error.status.is_none()) {
-            let frees_at = answered_at.plus(manager.events.per);
-            self.engine.store().answer_slot(token, frees_at).await?;
-        }
-        let events = match fetched {
-            Ok(events) => events,
-            Err(error) => {
-                self.failed(&error, answered_at);
-                return Ok(Polled::Failed);
+        let piece = self.next_piece(now);
+        let fetched = manager.client.events(piece.from.0, piece.until.0).await;
+        let is_answered = !matches!(&fetched, Err(error) if error.status.is_none());
+        let frees_at = self.engine.window_time().plus(manager.events.per);
+        self.answered = is_answered.then_some((token, frees_at));
+        match fetched {
+            Ok(events) => {
+                self.recovered();
+                self.take_in(piece, events, now).await
             }
+            Err(error) => {
+                // The answer may have been too much for its time, or for us.
+                self.reach = (self.reach / 2).max(LEAST_REACH);
+                self.pieces.clear();
+                self.suspect = None;
+                self.failed(&error);
+                Ok(Polled::Failed)
+            }
+        }
+    }
+
+    /// What is to be read next: the rest of the stretch under way, or a new one from a little before the cursor up to
+    /// now, or as far as is asked for at once.
+    fn next_piece(&mut self, now: Timestamp) -> Piece {
+        if let Some(piece) = self.pieces.pop() {
+            return piece;
+        }
+        // One of the two clocks may be wrong; the longer stretch has every event.
+        let from = self.feed.cursor.min(now);
+        let latest = self.hid_time(now).max(now);
+        let until = latest.min(from.plus(self.reach));
+        let is_last = until == latest;
+        let cursor = if is_last {
+            self.hid_time(now).min(now)
+        } else {
+            until
         };
-        self.recovered();
-        self.hear(&events, now);
-        let fresh = self.observe(&mut feed, events, now).await?;
-        feed.cursor = self.hid_time(now).min(now);
-        let kept_since = feed.cursor.0.saturating_sub(2 * overlap_ms);
-        feed.seen.retain(|(_, time)| time.0 >= kept_since);
-        self.save(feed, fresh > 0).await?;
-        emit!(POLL_DONE, manager.name = %manager.name, events = fresh; "{} new events of {}", fresh, manager.name);
-        Ok(Polled::Done(fresh))
+        Piece {
+            from: Timestamp(from.0.saturating_sub(self.overlap_ms())),
+            until,
+            cursor,
+            is_last,
+        }
+    }
+
+    /// Believes an answer, or has its stretch read again in halves.
+    async fn take_in(
+        &mut self,
+        piece: Piece,
+        events: Vec<RawEvent>,
+        now: Timestamp,
+    ) -> Result<Polled, Error> {
+        let count = events.len();
+        if self.feed.page.is_some_and(|page| count > page) {
+            self.feed.page = None;
+        }
+        if may_be_cut(count, self.feed.page) {
+            if let Some(halves) = piece.halves() {
+                self.pieces.extend(halves);
+                let suspect = Suspect::new(count, piece);
+                self.suspect.get_or_insert(suspect);
+                return Ok(Polled::More(0));
+            }
+            self.cut(piece, count);
+        }
+        if let Some(suspect) = &mut self.suspect {
+            suspect.found(events.iter().map(|event| event.id.as_str()));
+            if let Some(verdict) = suspect.verdict(piece) {
+                self.feed.page = verdict.or(self.feed.page);
+                self.suspect = None;
+            }
+        }
+        self.hear(&events, if piece.is_last { now } else { piece.cursor });
+        self.reach = next_reach(self.reach, count);
+        let fresh = self.observe(events, now).await?;
+        let found = fresh.len();
+        // It may go back: it was our own clock's where HID's was not known yet.
+        self.feed.cursor = if piece.is_last {
+            piece.cursor
+        } else {
+            self.feed.cursor.max(piece.cursor)
+        };
+        self.save(fresh).await?;
+        let name = &self.manager.name;
+        emit!(POLL_DONE, manager.name = %name, events = found; "{found} new events of {name}");
+        Ok(if piece.is_last {
+            Polled::Done(found)
+        } else {
+            Polled::More(found)
+        })
+    }
+
+    fn cut(&mut self, piece: Piece, count: usize) {
+        self.feed.gaps += 1;
+        let name = &self.manager.name;
+        emit!(FEED_CUT, manager.name = %name, events = count, from = piece.from.0, until = piece.until.0;
+            "the feed of {name} leaves out part of what happened at one moment: its answers hold {count} entries");
+    }
+
+    fn overlap_ms(&self) -> i64 {
+        i64::try_from(self.polling.overlap.as_millis()).unwrap_or(i64::MAX)
     }
 
     /// HID's time, as its last answer told it; ours as long as none did.
@@ -124,17 +227,22 @@ impl Poller {
         Timestamp(ours.0.saturating_add(skew))
     }
 
-    /// Observes what was not seen yet, oldest first.
+    /// Observes what was not seen yet, oldest first; returns their ids, with until when each counts as seen.
     async fn observe(
         &self,
-        feed: &mut Feed,
         mut events: Vec<RawEvent>,
         now: Timestamp,
-    ) -> Result<usize, Error> {
+    ) -> Result<Vec<(String, Timestamp)>, Error> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (store, manager) = (self.engine.store(), self.manager.id);
+        let ids = events.iter().map(|raw| raw.id.clone()).collect();
+        let mut seen = store.seen_events(manager, ids).await?;
         events.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
-        let mut fresh = 0;
+        let mut fresh = Vec::new();
         for raw in events {
-            if feed.seen.iter().any(|(id, _)| *id == raw.id) {
+            if !seen.insert(raw.id.clone()) {
                 continue;
             }
             let time = raw.time.unwrap_or(now);
@@ -148,8 +256,7 @@ impl Poller {
                     .observe(identity, &Observation::Event(event), "feed")
                     .await?;
             }
-            feed.seen.push((raw.id, time.max(Timestamp(now.0))));
-            fresh += 1;
+            fresh.push((raw.id, time.max(self.feed.cursor)));
         }
         Ok(fresh)
     }
@@ -179,15 +286,19 @@ impl Poller {
         Ok(None)
     }
 
-    async fn save(&mut self, feed: Feed, anything: bool) -> Result<(), Error> {
-        if anything || feed.cursor.0 - self.saved_at.0 >= SAVE_EVERY_MS {
-            self.engine
-                .store()
-                .save_feed(self.manager.id, feed.clone())
-                .await?;
-            self.saved_at = feed.cursor;
+    async fn save(&mut self, fresh: Vec<(String, Timestamp)>) -> Result<(), Error> {
+        let feed = self.feed.clone();
+        self.manager.progress.set(feed.cursor, feed.gaps);
+        let saved = &self.saved;
+        let is_news = (feed.page, feed.gaps) != (saved.page, saved.gaps);
+        let is_old = (feed.cursor.0 - saved.cursor.0).abs() >= SAVE_EVERY_MS;
+        if !fresh.is_empty() || is_news || is_old {
+            let kept_since = Timestamp(feed.cursor.0.saturating_sub(2 * self.overlap_ms()));
+            let (store, manager) = (self.engine.store(), self.manager.id);
+            let saved = store.save_feed(manager, feed.clone(), fresh, kept_since);
+            saved.await?;
+            self.saved = feed;
         }
-        self.feed = feed;
         Ok(())
     }
 
@@ -211,17 +322,15 @@ impl Poller {
         }
     }
 
-    fn failed(&mut self, error: &origo::Error, now: Timestamp) {
+    fn failed(&mut self, error: &origo::Error) {
         let trouble = error.trouble.unwrap_or(Trouble::ServerError);
         let name = &self.manager.name;
-        worker::paused(
-            &self.manager,
-            &self.manager.feed_gate,
-            "events",
-            trouble,
-            error,
-            now,
-        );
+        let service = Paused {
+            gate: &self.manager.feed_gate,
+            budget: &self.manager.events,
+            name: "events",
+        };
+        worker::paused(&self.engine, &self.manager, &service, trouble, error);
         if !self.failing {
             emit!(POLL_FAILED, manager.name = %name, error = %error; "the feed of {name} can't be read: {error}");
         }
@@ -233,5 +342,15 @@ impl Poller {
         if std::mem::take(&mut self.failing) {
             emit!(POLL_RECOVERED, manager.name = %self.manager.name; "the feed of {} is read again", self.manager.name);
         }
+    }
+}
+
+fn next_reach(reach: Duration, count: usize) -> Duration {
+    if count < *ENOUGH.start() {
+        (reach * 2).min(LONGEST_REACH)
+    } else if count > *ENOUGH.end() {
+        (reach / 2).max(LEAST_REACH)
+    } else {
+        reach
     }
 }

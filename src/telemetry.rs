@@ -122,6 +122,7 @@ events! {
     POLL_RECOVERED = "OA-2003" "poll.recovered" INFO;
     FEED_DEAF = "OA-2004" "feed.deaf" ERROR;
     FEED_HEARD = "OA-2005" "feed.heard" INFO;
+    FEED_CUT = "OA-2006" "feed.cut" ERROR;
     IDENTITY_CHANGED = "OA-3001" "identity.changed" INFO;
     IDENTITY_IGNORED = "OA-3002" "identity.ignored" DEBUG;
     KEY_STUCK = "OA-3003" "key.stuck" ERROR;
@@ -132,7 +133,9 @@ events! {
     SERVICE_RESUMED = "OA-4005" "service.resumed" INFO;
     CLAIM_LOST = "OA-4006" "claim.lost" WARN;
     CLAIM_RECOVERED = "OA-4007" "claim.recovered" INFO;
+    WINDOW_LOWERED = "OA-4008" "window.lowered" WARN;
     STORE_FAILED = "OA-5001" "store.failed" ERROR;
+    STORE_DAMAGED = "OA-5002" "store.damaged" ERROR;
     API_REQUEST = "OA-6001" "api.request" DEBUG;
     API_FAILED = "OA-6002" "api.failed" ERROR;
     WEBHOOK_DELIVERED = "OA-7001" "webhook.delivered" DEBUG;

@@ -10,18 +10,21 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::budget::Budget;
 use crate::core::effect::{Class, Effect};
 use crate::core::identity::InFlight;
 use crate::core::ids::{IdentityId, Timestamp};
-use crate::core::observation::{Answer, Observation};
+use crate::core::observation::{Answer, Fault, Observation};
 use crate::core::window::Turns;
 use crate::emit;
 use crate::engine::Engine;
-use crate::gate::{Gate, Verdict};
+use crate::gate::{Condition, Gate, Verdict};
 use crate::manager::{Echo, Manager};
 use crate::origo::{self, Service, Trouble};
 use crate::store::{self, Claim, Due, DueQuery, Error};
-use crate::telemetry::{EFFECT_DONE, EFFECT_RETRY, SERVICE_PAUSED, SERVICE_RESUMED};
+use crate::telemetry::{
+    EFFECT_DONE, EFFECT_RETRY, SERVICE_PAUSED, SERVICE_RESUMED, WINDOW_LOWERED,
+};
 
 /// So much of the lease must be left before the first byte, beyond the request's own time (contract.md section 2, Leases).
 const LEASE_RESERVE: Duration = Duration::from_secs(5);
@@ -36,7 +39,7 @@ pub struct Worker {
     manager: Arc<Manager>,
     turns: Turns,
     fetched: BTreeMap<Class, VecDeque<Due>>,
-    /// The shared part of a window is full until then; the reserve may not be.
+    /// The shared part of a window is full until then, by the time of windows; the reserve may not be.
     full_until: Timestamp,
 }
 
@@ -59,6 +62,7 @@ pub struct Job {
     claim: Claim,
     /// Boot time at which the lease ends.
     lease_ends: Duration,
+    /// Until when it counts in HID's windows, if it stays without an answer.
     unanswered_until: Timestamp,
 }
 
@@ -82,10 +86,10 @@ impl Worker {
             if let Some(until) = self.manager.gate.closed_until(now) {
                 return Ok(Next::Wait(Some(until)));
             }
-            let agenda = self.agenda(now).await?;
+            let agenda = self.agenda().await?;
             let waiting = self.fetch(&agenda, now).await?;
             let Some(class) = self.turns.next(&waiting, self.manager.sweep_share) else {
-                let full = (now < self.full_until).then_some(self.full_until);
+                let full = self.full_for().map(|wait| now.plus(wait));
                 return Ok(Next::Wait(agenda.into_values().chain(full).min()));
             };
             let Some(due) = self.fetched.get_mut(&class).and_then(VecDeque::pop_front) else {
@@ -99,7 +103,8 @@ impl Worker {
                 // Done, withdrawn or claimed by somebody else meanwhile.
                 Ok(None) | Err(Error::Claimed(_)) => {}
                 Err(Error::WindowFull { not_before, .. }) if class == Class::Withdrawal => {
-                    return Ok(Next::Wait(Some(not_before)));
+                    let wait = not_before.since(self.engine.window_time());
+                    return Ok(Next::Wait(Some(now.plus(wait))));
                 }
                 Err(Error::WindowFull { not_before, .. }) => {
                     self.full_until = not_before;
@@ -110,9 +115,14 @@ impl Worker {
         }
     }
 
+    fn full_for(&self) -> Option<Duration> {
+        let wait = self.full_until.since(self.engine.window_time());
+        (wait > Duration::ZERO).then_some(wait)
+    }
+
     /// When each class that may go has something due next.
-    async fn agenda(&self, now: Timestamp) -> Result<BTreeMap<Class, Timestamp>, Error> {
-        let full = now < self.full_until;
+    async fn agenda(&self) -> Result<BTreeMap<Class, Timestamp>, Error> {
+        let full = self.full_for().is_some();
         let waits = self.manager.must_read_waiting();
         let sweeps = self.manager.sweep_share > 0.0;
         let mut agenda = self.engine.store().agenda(Some(self.manager.id)).await?;
@@ -157,12 +167,9 @@ impl Worker {
             token: Uuid::new_v4(),
             lease_until: now.plus(lease),
         };
-        let unanswered_until = manager.unanswered_until(&manager.mobile_identities, now);
-        let slot = manager.mobile_identities.slot(
-            claim.token,
-            class == Class::Withdrawal,
-            unanswered_until,
-        );
+        let at = self.engine.window_now().await?;
+        let withdrawal = class == Class::Withdrawal;
+        let slot = manager.mobile_identities.slot(claim.token, withdrawal, at);
         let started = self
             .engine
             .start(due.identity, &due.lane, &claim, &slot)
@@ -177,7 +184,7 @@ impl Worker {
             call,
             claim,
             lease_ends,
-            unanswered_until,
+            unanswered_until: slot.frees_at,
         }))
     }
 }
@@ -190,9 +197,6 @@ pub struct Ended {
     seen: Observation,
     claim: Claim,
     frees_at: Option<Timestamp>,
-    /// Requests sent beyond the one that the claim counts for.
-    replays: u32,
-    at: Timestamp,
 }
 
 /// Performs a claimed call.
@@ -212,12 +216,16 @@ pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Ended {
     let (seen, frees_at) = match outcome {
         Ok(answer) => {
             succeeded(manager, &job, &answer, now);
-            let frees_at = Some(now.plus(manager.mobile_identities.per));
+            let frees_at = Some(job.answered_until(engine, manager));
             (Observation::Answered(job.call, answer), frees_at)
         }
-        Err(error) => {
-            failed(manager, &job, &error, now);
-            let frees_at = frees_at(manager, &job, &error, sent, now);
+        Err(mut error) => {
+            if error.status == Some(403) && manager.forbidden.refused(job.identity, &job.call.lane)
+            {
+                (error.fault, error.trouble) = (Fault::Busy, None);
+            }
+            failed(engine, manager, &job, &error);
+            let frees_at = frees_at(engine, manager, &job, &error, sent);
             (Observation::Failed(job.call, error.fault), frees_at)
         }
     };
@@ -226,19 +234,13 @@ pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Ended {
         seen,
         claim: job.claim,
         frees_at,
-        replays: sent.saturating_sub(1),
-        at: now,
     }
 }
 
 impl Ended {
     /// Takes in how the call ended and gives the claim back. Should the store fail, ask again: what it has done
     /// already is not done twice.
-    pub async fn settle(&mut self, engine: &Engine, manager: &Manager) -> Result<(), Error> {
-        while self.replays > 0 {
-            count_replay(engine, manager, self.at).await?;
-            self.replays -= 1;
-        }
+    pub async fn settle(&self, engine: &Engine) -> Result<(), Error> {
         let finished = engine.finish(self.identity, &self.seen, &self.claim, self.frees_at);
         finished.await?;
         Ok(())
@@ -248,6 +250,7 @@ impl Ended {
 fn succeeded(manager: &Manager, job: &Job, answer: &Answer, now: Timestamp) {
     let effect = job.call.effect.name();
     resumed(manager, &manager.gate, "mobile_identities");
+    manager.forbidden.succeeded(job.identity, &job.call.lane);
     expect_echo(&manager.echo, answer, now);
     let duration_ms = now.since(job.call.started_at).as_millis();
     emit!(EFFECT_DONE, identity.id = %job.identity, effect.kind = effect, effect.lane = %job.call.lane,
@@ -275,19 +278,18 @@ fn expect_echo(echo: &Echo, answer: &Answer, now: Timestamp) {
     }
 }
 
-fn failed(manager: &Manager, job: &Job, error: &origo::Error, now: Timestamp) {
+fn failed(engine: &Engine, manager: &Manager, job: &Job, error: &origo::Error) {
+    let now = engine.now();
     let effect = job.call.effect.name();
     match error.trouble {
         Some(Trouble::LeaseOver) => manager.gate.unused(now),
         Some(trouble) => {
-            paused(
-                manager,
-                &manager.gate,
-                "mobile_identities",
-                trouble,
-                error,
-                now,
-            );
+            let service = Paused {
+                gate: &manager.gate,
+                budget: &manager.mobile_identities,
+                name: "mobile_identities",
+            };
+            paused(engine, manager, &service, trouble, error);
         }
         // The service answered; only the object is concerned.
         None => resumed(manager, &manager.gate, "mobile_identities"),
@@ -299,17 +301,35 @@ fn failed(manager: &Manager, job: &Job, error: &origo::Error, now: Timestamp) {
 
 /// Closes a gate where the refusals call for it, and says so once.
 pub(crate) fn paused(
+    engine: &Engine,
     manager: &Manager,
-    gate: &Gate,
-    service: &str,
+    service: &Paused<'_>,
     trouble: Trouble,
     error: &origo::Error,
-    now: Timestamp,
 ) {
-    if let Verdict::Paused(condition) = gate.refused(trouble, error.retry_after, now) {
-        emit!(SERVICE_PAUSED, manager.name = %manager.name, service = service, condition = condition.name(), error = %error;
-            "{service} of {} is {}: {error}", manager.name, condition.name());
+    let Verdict::Paused(condition) = service
+        .gate
+        .refused(trouble, error.retry_after, engine.now())
+    else {
+        return;
+    };
+    let name = service.name;
+    emit!(SERVICE_PAUSED, manager.name = %manager.name, service = name, condition = condition.name(), error = %error;
+        "{name} of {} is {}: {error}", manager.name, condition.name());
+    // Ours never fill it, by their own count.
+    let is_full = condition == Condition::Throttled && error.status.is_some();
+    if is_full && error.service.name() == name {
+        let share = service.budget.lower(engine.window_time());
+        emit!(WINDOW_LOWERED, manager.name = %manager.name, service = name, window.share = share;
+            "somebody else uses the window of {name} of {} too: our share is {share:.2} for an hour", manager.name);
     }
+}
+
+/// A service that refused.
+pub(crate) struct Paused<'a> {
+    pub(crate) gate: &'a Gate,
+    pub(crate) budget: &'a Budget,
+    pub(crate) name: &'static str,
 }
 
 /// Opens a gate, and says so where it was closed.
@@ -322,33 +342,20 @@ pub(crate) fn resumed(manager: &Manager, gate: &Gate, service: &str) {
 
 /// How long the call counts in HID's windows; `None`: it did not reach HID.
 fn frees_at(
+    engine: &Engine,
     manager: &Manager,
     job: &Job,
     error: &origo::Error,
     sent: u32,
-    now: Timestamp,
 ) -> Option<Timestamp> {
     let unanswered = error.service == Service::MobileIdentities && error.status.is_none();
     match error.trouble {
         _ if sent == 0 => None,
-        // The connection was refused.
+        // The connection was refused; after a 401 it was the replay's, which has a place of its own.
         Some(Trouble::Unreachable) if unanswered && sent == 1 => None,
         _ if unanswered => Some(job.unanswered_until),
-        _ => Some(now.plus(manager.mobile_identities.per)),
+        _ => Some(job.answered_until(engine, manager)),
     }
-}
-
-/// A replay was sent without a place of its own: it counts all the same, whatever the share.
-async fn count_replay(engine: &Engine, manager: &Manager, now: Timestamp) -> Result<(), Error> {
-    let frees_at = now.plus(manager.mobile_identities.per);
-    let mut slot = manager
-        .mobile_identities
-        .slot(Uuid::new_v4(), false, frees_at);
-    for window in &mut slot.windows {
-        window.limit = u32::MAX;
-    }
-    engine.store().take_slot(slot, now).await?;
-    Ok(())
 }
 
 /// Takes over every claim whose owner is dead or too late; returns how many.
@@ -382,6 +389,11 @@ pub async fn wake(engine: &Engine) -> Result<Option<Timestamp>, store::Error> {
 }
 
 impl Job {
+    /// Until when it counts in HID's windows, answered just now.
+    fn answered_until(&self, engine: &Engine, manager: &Manager) -> Timestamp {
+        engine.window_time().plus(manager.mobile_identities.per)
+    }
+
     /// What it will do, for logs and tests.
     #[must_use]
     pub fn effect(&self) -> &Effect {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
-use origo_adapter::origo::{Client, Sending, Settings, Transport, TransportError};
+use origo_adapter::origo::{Client, Sending, Settings, Transport, TransportError, Unlimited};
 
 pub(crate) const NOW: i64 = 1_800_000_000_000;
 /// Words that nothing may repeat.
@@ -125,5 +125,6 @@ pub(crate) fn client(reply: Reply, login: Option<Reply>) -> (Client, Arc<Script>
         request_timeout: Duration::from_secs(20),
     };
     let transport = Arc::<Script>::clone(&script);
-    (Client::new(settings, transport, Arc::new(|| NOW)), script)
+    let client = Client::new(settings, transport, Arc::new(Unlimited), Arc::new(|| NOW));
+    (client, script)
 }

@@ -43,7 +43,8 @@ impl Bed {
         };
         block_on(store.commit(commit)).expect("kept");
         let feed = Feed::default();
-        block_on(store.save_feed(manager(), feed)).expect("kept");
+        let saved = store.save_feed(manager(), feed, Vec::new(), Timestamp(0));
+        block_on(saved).expect("kept");
         let raw = Connection::open(&path).expect("a way in");
         raw.pragma_update(None, "synchronous", "OFF").expect("set");
         Self {
@@ -181,7 +182,8 @@ fn feed(bed: &Bed, cell: &[u8]) {
     bed.write("UPDATE feeds SET feed = CAST(?1 AS TEXT)", cell);
     let manager: AcsSystemId = manager();
     if let Some(feed) = sensible(block_on(bed.store.load_feed(manager)), "feeds") {
-        block_on(bed.store.save_feed(manager, feed.clone())).expect("kept");
+        let saved = (bed.store).save_feed(manager, feed.clone(), Vec::new(), Timestamp(0));
+        block_on(saved).expect("kept");
         let again = block_on(bed.store.load_feed(manager)).expect("read");
         assert_eq!(again, Some(feed));
     }

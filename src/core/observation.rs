@@ -224,7 +224,7 @@ pub enum Fault {
     WrongState,
     /// None left of this part number.
     OutOfStock,
-    /// Lost a race at HID; no effect, try again.
+    /// Lost a race at HID, or is forbidden there; no effect, and the object tries again by its own schedule.
     Busy,
     /// Refused for good.
     Rejected(Rejection),

@@ -96,7 +96,7 @@ impl Client {
                 return Err(error);
             }
             self.tokens.refuse(&token, &error).await;
-            if is_replay {
+            if is_replay || self.places.take(operation.service()).await.is_some() {
                 return Err(error);
             }
             is_replay = true;

@@ -17,6 +17,8 @@ mod transport;
 mod wire;
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -46,6 +48,23 @@ pub type Now = Arc<dyn Fn() -> i64 + Send + Sync>;
 /// Asked right before a request's first byte; `false` means the lease is over.
 pub type MaySend<'a> = dyn Fn() -> bool + Send + Sync + 'a;
 
+/// Asked before each request that its caller has no place for: a login, and the replay after a 401.
+pub trait Places: Send + Sync {
+    /// Takes a place in the service's windows. `Some`: there is none for so long, and nothing may be sent.
+    fn take(&self, service: Service)
+    -> Pin<Box<dyn Future<Output = Option<Duration>> + Send + '_>>;
+}
+
+/// There is always a place: for a few requests outside a daemon.
+#[derive(Clone, Copy, Debug)]
+pub struct Unlimited;
+
+impl Places for Unlimited {
+    fn take(&self, _: Service) -> Pin<Box<dyn Future<Output = Option<Duration>> + Send + '_>> {
+        Box::pin(std::future::ready(None))
+    }
+}
+
 /// One HID organization and how to log in. The base addresses are independent: none is derived from another (origo-api.md 1.1).
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -73,6 +92,7 @@ pub struct Settings {
 pub struct Client {
     settings: Settings,
     transport: Arc<dyn Transport>,
+    places: Arc<dyn Places>,
     now: Now,
     tokens: Tokens,
     skew: Mutex<Option<i64>>,
@@ -90,7 +110,12 @@ impl fmt::Debug for Client {
 impl Client {
     /// Sends nothing yet. `now` is the wall clock in milliseconds.
     #[must_use]
-    pub fn new(settings: Settings, transport: Arc<dyn Transport>, now: Now) -> Self {
+    pub fn new(
+        settings: Settings,
+        transport: Arc<dyn Transport>,
+        places: Arc<dyn Places>,
+        now: Now,
+    ) -> Self {
         let token_url = below(
             &settings.token_url,
             &[
@@ -102,6 +127,7 @@ impl Client {
         );
         let tokens = Tokens::new(
             Arc::clone(&transport),
+            Arc::clone(&places),
             Arc::clone(&now),
             settings.client_id.clone(),
             settings.client_secret.clone(),
@@ -110,6 +136,7 @@ impl Client {
         Self {
             settings,
             transport,
+            places,
             now,
             tokens,
             skew: Mutex::new(None),
@@ -126,8 +153,8 @@ impl Client {
     /// Carries out one effect: exactly one Mobile Identities call (plus a token call when none is at hand, plus one replay after a 401).
     ///
     /// `may_send` is asked right before each Mobile Identities request's first byte; where it says
-    /// `false` the lease is over, nothing is sent, and the fault is `Refused`. So each `true` is one
-    /// call in HID's window.
+    /// `false` the lease is over, nothing is sent, and the fault is `Refused`. The first request's place in HID's
+    /// windows is the caller's to take.
     pub async fn perform(&self, effect: &Effect, may_send: &MaySend<'_>) -> Result<Answer, Error> {
         match effect {
             Effect::CreateUser { user, invite } => {

@@ -4,7 +4,6 @@
 //! remembered, so that wrong credentials are never tried in a loop: too many failures can disable
 //! the account (origo-api.md 2.2), and only 50 logins fit into five minutes (2.3).
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -22,9 +21,9 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
 use super::error::Error;
-use super::fault::{Operation, Outcome};
+use super::fault::{Operation, Outcome, Service};
 use super::transport::{BodyCeiling, Transport, TransportError};
-use super::{Now, call, wire};
+use super::{Now, Places, call, wire};
 use crate::retry::Waits;
 
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -33,14 +32,14 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 const DEFAULT_LIFETIME: i64 = 300_000;
 /// No token is believed for longer, whatever HID says.
 const LONGEST_LIFETIME: i64 = 86_400_000;
-/// Half of the token window (origo-api.md 2.3).
-const LOGINS: (usize, i64) = (25, 300_000);
-/// Those logins, spread evenly: a token is used at least as long, however short it claims to live.
+/// Half of the token window (origo-api.md 2.3), spread evenly: a token is used at least as long, however short it claims to
+/// live.
 const SHORTEST_USE: i64 = 12_000;
 
 /// The token at hand and the way to a new one.
 pub(super) struct Tokens {
     transport: Arc<dyn Transport>,
+    places: Arc<dyn Places>,
     now: Now,
     client_id: ClientId,
     client_secret: SecretString,
@@ -59,8 +58,6 @@ struct State {
     /// Grows with fresh tokens that HID does not take.
     distrust: Waits,
     untaken: u32,
-    /// When the last logins were.
-    logins: VecDeque<i64>,
 }
 
 /// A token, opaque.
@@ -108,6 +105,7 @@ impl Refused {
 impl Tokens {
     pub(super) fn new(
         transport: Arc<dyn Transport>,
+        places: Arc<dyn Places>,
         now: Now,
         client_id: String,
         client_secret: SecretString,
@@ -115,6 +113,7 @@ impl Tokens {
     ) -> Self {
         Self {
             transport,
+            places,
             now,
             client_id: ClientId::new(client_id),
             client_secret,
@@ -126,7 +125,6 @@ impl Tokens {
                 waits: Waits::new(FIRST_WAIT, LONGEST_WAIT),
                 distrust: Waits::new(FIRST_WAIT, LONGEST_WAIT),
                 untaken: 0,
-                logins: VecDeque::new(),
             }),
             accepted: AtomicU64::new(0),
         }
@@ -143,7 +141,7 @@ impl Tokens {
             let error = refused.again(now);
             return state.bridge(now).ok_or(error);
         }
-        if let Some(wait) = state.window(now) {
+        if let Some(wait) = self.places.take(Service::Token).await {
             let error = Error {
                 retry_after: Some(wait),
                 ..Error::new(
@@ -154,7 +152,6 @@ impl Tokens {
             };
             return state.bridge(now).ok_or(error);
         }
-        state.logins.push_back(now);
         match self.log_in().await {
             Ok((secret, lifetime)) => {
                 let now = (self.now)();
@@ -251,19 +248,6 @@ impl Tokens {
 }
 
 impl State {
-    /// How long no login fits into our share of the window; `None` where one does.
-    fn window(&mut self, now: i64) -> Option<Duration> {
-        let (most, per) = LOGINS;
-        self.logins.retain(|at| *at <= now && now - per < *at);
-        if self.logins.len() < most {
-            return None;
-        }
-        let frees_at = self.logins.front()?.saturating_add(per);
-        Some(Duration::from_millis(
-            u64::try_from(frees_at.saturating_sub(now)).unwrap_or(0),
-        ))
-    }
-
     /// The old token, while it has not expired.
     fn bridge(&self, now: i64) -> Option<Token> {
         self.held

@@ -58,16 +58,42 @@ pub trait Store: Send + Sync {
     fn abandoned(&self, now: Timestamp) -> Verb<'_, Vec<IdentityId>>;
 
     /// Takes a place in every one of `windows` for a call that belongs to no identity, or says when one will be free.
-    fn take_slot(&self, slot: Slot, now: Timestamp) -> Verb<'_, Grant>;
+    /// `answered`, an earlier slot whose call had its answer, counts until the time given from now on, unless the new one
+    /// is refused; a slot that no longer counts stays gone.
+    fn take_slot(&self, slot: Slot, answered: Option<(Uuid, Timestamp)>) -> Verb<'_, Grant>;
 
-    /// The call that held this slot was answered: it counts until `frees_at`. A slot that no longer counts stays gone.
-    fn answer_slot(&self, token: Uuid, frees_at: Timestamp) -> Verb<'_, ()>;
+    /// What is added to the time since boot to have the time by which windows are counted, in milliseconds. It is
+    /// `epoch` where `boot` was never told before, and stays as it was then; a slot taken later than `now` by the time of
+    /// an earlier boot counts from `now` on for as long as it would have then.
+    fn window_epoch(&self, boot: Uuid, epoch: i64, now: Timestamp) -> Verb<'_, i64>;
+
+    /// Until when each slot of a window counts, the first to be free first.
+    fn slots(&self, key: String, now: Timestamp) -> Verb<'_, Vec<Timestamp>>;
 
     /// Where a feed's reading stands.
     fn load_feed(&self, manager: AcsSystemId) -> Verb<'_, Option<Feed>>;
 
-    /// Remembers it.
-    fn save_feed(&self, manager: AcsSystemId, feed: Feed) -> Verb<'_, ()>;
+    /// Remembers it, with the events seen since (id and time), and forgets those seen that are older than `kept_since`.
+    fn save_feed(
+        &self,
+        manager: AcsSystemId,
+        feed: Feed,
+        seen: Vec<(String, Timestamp)>,
+        kept_since: Timestamp,
+    ) -> Verb<'_, ()>;
+
+    /// Which of these events were seen.
+    fn seen_events(&self, manager: AcsSystemId, ids: Vec<String>) -> Verb<'_, BTreeSet<String>>;
+
+    /// When all that a manager owes and is due was due, earliest first, by class; identities with a claim are left out.
+    fn queue(
+        &self,
+        manager: AcsSystemId,
+        now: Timestamp,
+    ) -> Verb<'_, BTreeMap<Class, Vec<Timestamp>>>;
+
+    /// Looks through the whole file for damage; may take minutes, and keeps nobody waiting.
+    fn check(&self) -> Verb<'_, ()>;
 
     /// An identity's journal, oldest first.
     fn journal(&self, id: IdentityId) -> Verb<'_, Vec<JournalRow>>;
@@ -195,6 +221,8 @@ pub struct Slot {
     pub token: Uuid,
     /// Each must have room.
     pub windows: Vec<Window>,
+    /// When, by the time of windows ([`Store::window_epoch`]); so are all times of slots.
+    pub at: Timestamp,
     /// Until when it counts should no answer ever be noted.
     pub frees_at: Timestamp,
 }
@@ -269,8 +297,12 @@ pub struct ListQuery {
 pub struct Feed {
     /// All up to then was observed.
     pub cursor: Timestamp,
-    /// Ids and times of events seen within the overlap before the cursor.
-    pub seen: Vec<(String, Timestamp)>,
+    /// So many entries were in an answer that turned out to be cut; `None`: none was seen.
+    #[serde(default)]
+    pub page: Option<usize>,
+    /// How often entries were lost for good, as far as is known: a moment held more than an answer does.
+    #[serde(default)]
+    pub gaps: u64,
 }
 
 /// One state change as kept.

@@ -6,6 +6,7 @@
 //! to be a dead owner's.
 
 mod cells;
+mod feeds;
 mod group;
 mod open;
 mod outbox;
@@ -69,7 +70,7 @@ struct Database {
     access: Access,
     transactions: Arc<AtomicU64>,
     /// Dropped last: nobody else gets in before the connections are closed.
-    _place: Option<Place>,
+    place: Option<Place>,
 }
 
 enum Access {
@@ -105,7 +106,7 @@ impl Sqlite {
             database: Arc::new(Database {
                 access,
                 transactions,
-                _place: Some(place),
+                place: Some(place),
             }),
             opening,
         })
@@ -119,7 +120,7 @@ impl Sqlite {
             database: Arc::new(Database {
                 access: Access::Caller(Mutex::new(conn)),
                 transactions: Arc::default(),
-                _place: None,
+                place: None,
             }),
             opening,
         })
@@ -238,9 +239,9 @@ impl Store for Sqlite {
         Box::pin(self.read(move |conn| read::abandoned(conn, opening, now)))
     }
 
-    fn take_slot(&self, slot: Slot, now: Timestamp) -> Verb<'_, Grant> {
+    fn take_slot(&self, slot: Slot, answered: Option<(Uuid, Timestamp)>) -> Verb<'_, Grant> {
         Box::pin(async move {
-            match self.write(Write::TakeSlot { slot, now }).await {
+            match self.write(Write::TakeSlot { slot, answered }).await {
                 Ok(()) => Ok(Grant::Taken),
                 Err(Error::WindowFull { not_before, .. }) => Ok(Grant::NotBefore(not_before)),
                 Err(error) => Err(error),
@@ -248,16 +249,64 @@ impl Store for Sqlite {
         })
     }
 
-    fn answer_slot(&self, token: Uuid, frees_at: Timestamp) -> Verb<'_, ()> {
-        Box::pin(self.write(Write::AnswerSlot { token, frees_at }))
+    fn window_epoch(&self, boot: Uuid, epoch: i64, now: Timestamp) -> Verb<'_, i64> {
+        Box::pin(async move {
+            self.write(Write::WindowEpoch { boot, epoch, now }).await?;
+            self.read(move |conn| slots::epoch(conn, boot)).await
+        })
+    }
+
+    fn slots(&self, key: String, now: Timestamp) -> Verb<'_, Vec<Timestamp>> {
+        Box::pin(self.read(move |conn| slots::counting(conn, &key, now)))
     }
 
     fn load_feed(&self, manager: AcsSystemId) -> Verb<'_, Option<Feed>> {
-        Box::pin(self.read(move |conn| read::load_feed(conn, manager)))
+        Box::pin(self.read(move |conn| feeds::load(conn, manager)))
     }
 
-    fn save_feed(&self, manager: AcsSystemId, feed: Feed) -> Verb<'_, ()> {
-        Box::pin(self.write(Write::SaveFeed { manager, feed }))
+    fn save_feed(
+        &self,
+        manager: AcsSystemId,
+        feed: Feed,
+        seen: Vec<(String, Timestamp)>,
+        kept_since: Timestamp,
+    ) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::SaveFeed {
+            manager,
+            feed,
+            seen,
+            kept_since,
+        }))
+    }
+
+    fn seen_events(&self, manager: AcsSystemId, ids: Vec<String>) -> Verb<'_, BTreeSet<String>> {
+        Box::pin(self.read(move |conn| feeds::seen(conn, manager, &ids)))
+    }
+
+    fn queue(
+        &self,
+        manager: AcsSystemId,
+        now: Timestamp,
+    ) -> Verb<'_, BTreeMap<Class, Vec<Timestamp>>> {
+        Box::pin(self.read(move |conn| read::queue(conn, manager, now)))
+    }
+
+    fn check(&self) -> Verb<'_, ()> {
+        Box::pin(async move {
+            let Some(place) = &self.database.place else {
+                return self.read(open::check).await;
+            };
+            // On a connection of its own: the readers have other work to do.
+            let conn = place.reader()?;
+            match &self.database.access {
+                Access::Caller(_) => open::check(&conn),
+                Access::Background { .. } => {
+                    tokio::task::spawn_blocking(move || open::check(&conn))
+                        .await
+                        .map_err(|error| Error::Database(Box::new(error)))?
+                }
+            }
+        })
     }
 
     fn journal(&self, id: IdentityId) -> Verb<'_, Vec<JournalRow>> {

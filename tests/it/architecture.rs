@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and those it may import. Anything may import the telemetry macro `emit!` that imports telemetry.
-const MAP: [(&str, &[&str]); 20] = [
+const MAP: [(&str, &[&str]); 21] = [
     ("core", &[]),
     ("clock", &[]),
     ("telemetry", &[]),
@@ -13,8 +13,9 @@ const MAP: [(&str, &[&str]); 20] = [
     ("store", &["core", "clock", "telemetry"]),
     ("origo", &["core", "clock", "telemetry", "retry"]),
     ("engine", &["core", "store", "clock", "telemetry"]),
+    ("budget", &["core", "store", "origo", "engine"]),
     ("gate", &["core", "origo"]),
-    ("manager", &["core", "store", "origo", "gate"]),
+    ("manager", &["core", "origo", "budget", "gate"]),
     (
         "worker",
         &[
@@ -22,6 +23,7 @@ const MAP: [(&str, &[&str]); 20] = [
             "store",
             "origo",
             "engine",
+            "budget",
             "gate",
             "manager",
             "clock",

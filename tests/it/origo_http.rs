@@ -9,7 +9,7 @@ use bytes::Bytes;
 use origo_adapter::core::ids::{ContainerId, PartNumber};
 use origo_adapter::core::{Effect, Fault};
 use origo_adapter::origo::{
-    BodyCeiling, Client, HttpTransport, Options, Transport, TransportError, Trouble,
+    BodyCeiling, Client, HttpTransport, Options, Transport, TransportError, Trouble, Unlimited,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -221,6 +221,7 @@ async fn an_issue_over_the_wire() {
     let client = Client::new(
         settings(&server.uri()),
         Arc::new(transport(Duration::from_secs(5))),
+        Arc::new(Unlimited),
         Arc::new(|| START),
     );
     let effect = Effect::Issue {

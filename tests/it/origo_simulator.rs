@@ -51,7 +51,12 @@ impl World {
             ..base
         };
         let clock = Arc::new(move || now.load(Ordering::SeqCst));
-        let client = Client::new(settings, Arc::<InProcess>::clone(&transport), clock);
+        let client = Client::new(
+            settings,
+            Arc::<InProcess>::clone(&transport),
+            Arc::new(origo::Unlimited),
+            clock,
+        );
         Self { transport, client }
     }
 

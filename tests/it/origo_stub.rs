@@ -1,13 +1,15 @@
 //! A transport that records requests and answers from a script, and a clock that stands still.
 
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use origo_adapter::origo::{Client, Sending, Settings, Transport, TransportError};
+use origo_adapter::origo::{Client, Places, Sending, Service, Settings, Transport, TransportError};
 
 pub(crate) const START: i64 = 1_772_359_200_000;
 pub(crate) const SECRET: &str = "s3cret & sons";
@@ -99,6 +101,30 @@ pub(crate) fn settings(base: &str) -> Settings {
     }
 }
 
+/// 25 logins in any five minutes, as a daemon has by its defaults; anything else at will.
+struct Logins {
+    now: Arc<AtomicI64>,
+    taken: Mutex<Vec<i64>>,
+}
+
+impl Places for Logins {
+    fn take(
+        &self,
+        service: Service,
+    ) -> Pin<Box<dyn Future<Output = Option<Duration>> + Send + '_>> {
+        let now = self.now.load(Ordering::SeqCst);
+        let mut taken = self.taken.lock().unwrap();
+        taken.retain(|at| now - at < 300_000);
+        let is_full = service == Service::Token && taken.len() >= 25;
+        let wait = is_full.then(|| taken[0] + 300_000 - now);
+        if service == Service::Token && !is_full {
+            taken.push(now);
+        }
+        let wait = wait.map(|ms| Duration::from_millis(ms.unsigned_abs()));
+        Box::pin(std::future::ready(wait))
+    }
+}
+
 pub(crate) fn client() -> (Arc<Stub>, Client, Hand) {
     let stub = Arc::new(Stub::default());
     let hand = Hand(Arc::new(AtomicI64::new(START)));
@@ -106,6 +132,10 @@ pub(crate) fn client() -> (Arc<Stub>, Client, Hand) {
     let client = Client::new(
         settings("https://hid.example"),
         Arc::<Stub>::clone(&stub),
+        Arc::new(Logins {
+            now: Arc::clone(&now),
+            taken: Mutex::default(),
+        }),
         Arc::new(move || now.load(Ordering::SeqCst)),
     );
     (stub, client, hand)

@@ -19,12 +19,13 @@ use outbox::{
     the_same_webhook_is_made_once_and_another_is_not_mixed_up,
 };
 use records::{
-    a_changed_row_moves, all, chains_the_journal, filters_lists, hids_ids_refuse_nobody,
-    ids_are_exclusive, listed, pages_through_lists, remembers_feeds,
+    a_changed_row_moves, all, chains_the_journal, filters_lists, finds_no_damage,
+    hids_ids_refuse_nobody, ids_are_exclusive, keeps_the_time_of_windows, listed,
+    pages_through_lists, remembers_feeds, tells_the_queue,
 };
 use samples::{
     MANAGER, adding, asking, at, change, commit, id, owing, read_user, releasing, removal, row,
-    slot, taking, token, wake,
+    slot, taken_at, taking, token, wake,
 };
 use sessions::{
     a_named_client_session_is_found_among_others, client_sessions_end_with_their_identity,
@@ -40,7 +41,7 @@ macro_rules! suite {
             a_refused_commit_changes_nothing, commits_all_or_none, lists_what_is_due, replaces_what_is_owed, fills_windows,
             takes_all_windows_or_none, answers_move_slots, calls_without_identity_count_as_well,
             ids_are_exclusive, hids_ids_refuse_nobody, a_changed_row_moves, pages_through_lists,
-            filters_lists, remembers_feeds, chains_the_journal, removes_identities, counts, answers_ping,
+            filters_lists, remembers_feeds, keeps_the_time_of_windows, tells_the_queue, finds_no_damage, chains_the_journal, removes_identities, counts, answers_ping,
             keeps_events_in_order, filters_events, a_refused_commit_tells_nothing, makes_changes_and_forgets_webhooks,
             owes_events_to_who_asked_for_them, a_failing_delivery_holds_nobody_back,
             a_disabled_webhook_is_owed_nothing, forgets_old_events,
@@ -130,7 +131,7 @@ async fn abandons_late_claims(store: &dyn Store) {
 
     let lost = store.commit(releasing(commit(1, 2), 1, None)).await;
     assert!(matches!(lost, Err(Error::ClaimLost(_))));
-    let grant = store.take_slot(slot(2, &[("w", 1)], at(900)), at(200));
+    let grant = store.take_slot(taken_at(200, slot(2, &[("w", 1)], at(900))), None);
     let grant = grant.await.unwrap();
     assert_eq!(
         grant,
@@ -154,7 +155,9 @@ async fn a_refused_commit_changes_nothing(store: &dyn Store) {
     assert_eq!(store.find(Kind::Parent, "q".into()).await.unwrap(), None);
     assert_eq!(store.agenda(None).await.unwrap(), [].into());
     assert_eq!(store.journal(id(2)).await.unwrap(), []);
-    let grant = store.take_slot(slot(1, &[("w", 1)], at(500)), at(0)).await;
+    let grant = store
+        .take_slot(taken_at(0, slot(1, &[("w", 1)], at(500))), None)
+        .await;
     assert_eq!(grant.unwrap(), Grant::Taken);
 }
 
@@ -271,8 +274,8 @@ async fn fills_windows(store: &dyn Store) {
         put(store, taking(commit(n, 0), slot)).await;
     }
     let full = |n, limit, now| {
-        let mut next = taking(commit(n, 0), slot(n, &[("w", limit)], at(500)));
-        next.now = at(now);
+        let slot = taken_at(now, slot(n, &[("w", limit)], at(500)));
+        let next = taking(commit(n, 0), slot);
         async move {
             match store.commit(next).await {
                 Ok(()) => None,
@@ -308,7 +311,7 @@ async fn takes_all_windows_or_none(store: &dyn Store) {
         slot(5, &[("b", 3)], at(99)),
     ];
     for slot in asked {
-        let grant = store.take_slot(slot, at(0)).await;
+        let grant = store.take_slot(slot, None).await;
         grants.push(grant.unwrap());
     }
     let last = Grant::NotBefore(at(80));
@@ -327,42 +330,49 @@ async fn takes_all_windows_or_none(store: &dyn Store) {
 async fn answers_move_slots(store: &dyn Store) {
     let next = |n, now| async move {
         let slot = slot(n, &[("w", 1)], at(1000));
-        store.take_slot(slot, at(now)).await.unwrap()
+        store.take_slot(taken_at(now, slot), None).await.unwrap()
     };
     put(store, taking(commit(1, 0), slot(1, &[("w", 1)], at(1000)))).await;
     put(store, releasing(commit(1, 1), 1, Some(at(30)))).await;
     assert_eq!(next(2, 29).await, Grant::NotBefore(at(30)));
     assert_eq!(next(2, 30).await, Grant::Taken);
 
-    store.answer_slot(token(2), at(90)).await.unwrap();
-    assert_eq!(next(3, 89).await, Grant::NotBefore(at(90)));
-    store.answer_slot(token(99), at(9)).await.unwrap();
+    let answered = |n, frees_at, now| async move {
+        let slot = taken_at(now, slot(3, &[("w", 1)], at(1000)));
+        let grant = store.take_slot(slot, Some((token(n), at(frees_at))));
+        grant.await.unwrap()
+    };
+    assert_eq!(answered(2, 90, 89).await, Grant::NotBefore(at(90)));
+    assert_eq!(next(3, 89).await, Grant::NotBefore(at(1000)), "refused");
+    assert_eq!(answered(99, 9, 89).await, Grant::NotBefore(at(1000)));
+    assert_eq!(answered(2, 90, 90).await, Grant::Taken);
 
     put(store, taking(commit(2, 0), slot(4, &[("v", 1)], at(1000)))).await;
     put(store, releasing(commit(2, 1), 4, None)).await;
-    let grant = store.take_slot(slot(5, &[("v", 1)], at(50)), at(0)).await;
+    let grant = store
+        .take_slot(taken_at(0, slot(5, &[("v", 1)], at(50))), None)
+        .await;
     assert_eq!(grant.unwrap(), Grant::Taken, "not sent, given back");
 }
 
 async fn calls_without_identity_count_as_well(store: &dyn Store) {
-    let grant = store.take_slot(slot(1, &[("w", 1)], at(50)), at(0)).await;
+    let grant = store
+        .take_slot(taken_at(0, slot(1, &[("w", 1)], at(50))), None)
+        .await;
     assert_eq!(grant.unwrap(), Grant::Taken);
     let next = taking(commit(1, 0), slot(2, &[("w", 1)], at(99)));
-    let refused = store.commit(next.clone()).await;
+    let refused = store.commit(next).await;
     assert!(matches!(refused, Err(Error::WindowFull { not_before, .. }) if not_before == at(50)));
     put(
         store,
-        Commit {
-            now: at(50),
-            ..next
-        },
+        taking(commit(1, 0), taken_at(50, slot(2, &[("w", 1)], at(99)))),
     )
     .await;
     let windowless = Slot {
         windows: Vec::new(),
         ..slot(3, &[], at(99))
     };
-    let grant = store.take_slot(windowless, at(0)).await.unwrap();
+    let grant = store.take_slot(windowless, None).await.unwrap();
     assert_eq!(grant, Grant::Taken);
 }
 
@@ -388,7 +398,9 @@ async fn removes_identities(store: &dyn Store) {
         listed(store, &all(&[Kind::Identity, Kind::HidUser])).await,
         []
     );
-    let grant = store.take_slot(slot(2, &[("w", 1)], at(99)), at(0)).await;
+    let grant = store
+        .take_slot(taken_at(0, slot(2, &[("w", 1)], at(99))), None)
+        .await;
     assert_eq!(
         grant.unwrap(),
         Grant::NotBefore(at(40)),

@@ -30,6 +30,10 @@ const FAILED: &str = "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\nconnection: clos
 struct StoppedClock(AtomicI64);
 
 impl Clock for StoppedClock {
+    fn boot_id(&self) -> uuid::Uuid {
+        uuid::Uuid::nil()
+    }
+
     fn now(&self) -> i64 {
         self.0.load(Ordering::SeqCst)
     }

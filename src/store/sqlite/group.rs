@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{outbox, sessions, slots, write};
+use super::{feeds, outbox, sessions, slots, write};
 use crate::core::announce::EventType;
 use crate::core::ids::{AcsSystemId, Timestamp};
 use crate::store::{
@@ -28,15 +28,18 @@ pub(super) enum Write {
     },
     TakeSlot {
         slot: Slot,
-        now: Timestamp,
+        answered: Option<(Uuid, Timestamp)>,
     },
-    AnswerSlot {
-        token: Uuid,
-        frees_at: Timestamp,
+    WindowEpoch {
+        boot: Uuid,
+        epoch: i64,
+        now: Timestamp,
     },
     SaveFeed {
         manager: AcsSystemId,
         feed: Feed,
+        seen: Vec<(String, Timestamp)>,
+        kept_since: Timestamp,
     },
     Prune {
         before: Timestamp,
@@ -78,9 +81,19 @@ impl Write {
             Self::Commit { commits, opening } => commits
                 .iter()
                 .try_for_each(|commit| write::commit(conn, commit, *opening)),
-            Self::TakeSlot { slot, now } => slots::take(conn, slot, *now),
-            Self::AnswerSlot { token, frees_at } => slots::answer(conn, *token, *frees_at),
-            Self::SaveFeed { manager, feed } => write::save_feed(conn, *manager, feed),
+            Self::TakeSlot { slot, answered } => {
+                if let Some((token, frees_at)) = answered {
+                    slots::answer(conn, *token, *frees_at)?;
+                }
+                slots::take(conn, slot)
+            }
+            Self::WindowEpoch { boot, epoch, now } => slots::begin(conn, *boot, *epoch, *now),
+            Self::SaveFeed {
+                manager,
+                feed,
+                seen,
+                kept_since,
+            } => feeds::save(conn, *manager, feed, seen, *kept_since),
             Self::Prune { before } => {
                 outbox::prune(conn, *before)?;
                 sessions::prune(conn, *before)
@@ -216,9 +229,10 @@ mod tests {
                     key: key.to_owned(),
                     limit: 1,
                 }],
+                at: Timestamp(0),
                 frees_at: Timestamp(9),
             },
-            now: Timestamp(0),
+            answered: None,
         }
     }
 

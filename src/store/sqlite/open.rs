@@ -12,10 +12,11 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::store::Error;
 
 /// Only ever added to; the schema version is their number.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/sqlite/0001_initial.sql"),
     include_str!("../migrations/sqlite/0002_events.sql"),
     include_str!("../migrations/sqlite/0003_client_sessions.sql"),
+    include_str!("../migrations/sqlite/0004_windows_and_feeds.sql"),
 ];
 
 /// "OAdp": marks the file as ours.
@@ -30,8 +31,6 @@ const STATEMENTS: usize = 112;
 /// The file that is the database, and the lock that makes it ours alone while this lives.
 pub(super) struct Place {
     path: PathBuf,
-    /// The last daemon did not get to close the database.
-    crashed: bool,
     _lock: File,
 }
 
@@ -46,9 +45,6 @@ impl Place {
             Err(TryLockError::WouldBlock) => return Err(Error::InUse),
             Err(TryLockError::Error(error)) => return Err(failed("lock", &lock_path, &error)),
         }
-        let crashed = beside(&path, "-wal")
-            .metadata()
-            .is_ok_and(|wal| wal.len() > 0);
         if !path.exists() {
             private(&path, OpenOptions::new().create_new(true))?;
             if let Some(parent) = path.parent() {
@@ -57,11 +53,7 @@ impl Place {
                     .map_err(|error| failed("sync", parent, &error))?;
             }
         }
-        Ok(Self {
-            path,
-            crashed,
-            _lock: lock,
-        })
+        Ok(Self { path, _lock: lock })
     }
 
     /// The connection that writes, its schema up to date.
@@ -76,9 +68,6 @@ impl Place {
             ));
         }
         conn.pragma_update(None, "synchronous", "FULL")?;
-        if self.crashed {
-            check(&conn)?;
-        }
         migrate(&conn)?;
         Ok(conn)
     }
@@ -123,7 +112,8 @@ fn refuse_others(conn: &Connection) -> Result<(), Error> {
     Ok(())
 }
 
-fn check(conn: &Connection) -> Result<(), Error> {
+/// Reads the whole file.
+pub(super) fn check(conn: &Connection) -> Result<(), Error> {
     let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found == "ok" {
         return Ok(());

@@ -12,7 +12,7 @@ use crate::core::identity::Identity;
 use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use crate::core::index::{Kind, Row};
 use crate::core::state::Change;
-use crate::store::{Claim, Counts, Due, DueQuery, Error, Feed, JournalRow, ListQuery, Loaded};
+use crate::store::{Claim, Counts, Due, DueQuery, Error, JournalRow, ListQuery, Loaded};
 
 const LOAD: &str =
     "SELECT id, revision, state, claim_token, lease_until FROM identities WHERE id = ?1";
@@ -38,7 +38,10 @@ const LISTED: &str = "\
 const ABANDONED: &str = "\
     SELECT id FROM identities
     WHERE claim_token IS NOT NULL AND (claim_opening <> ?1 OR lease_until <= ?2) ORDER BY id";
-const FEED: &str = "SELECT feed FROM feeds WHERE manager = ?1";
+const QUEUE: &str = "\
+    SELECT e.not_before FROM effects AS e JOIN identities AS i ON i.id = e.identity
+    WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3 AND i.claim_token IS NULL
+    ORDER BY e.not_before";
 const JOURNAL: &str = "\
     SELECT seq, at, cause, entity, from_state, to_state, hash FROM journal
     WHERE identity = ?1 ORDER BY seq";
@@ -158,13 +161,20 @@ pub(super) fn abandoned(
     Ok(abandoned)
 }
 
-pub(super) fn load_feed(conn: &Connection, manager: AcsSystemId) -> Result<Option<Feed>, Error> {
-    let mut statement = conn.prepare_cached(FEED)?;
-    let mut rows = statement.query(params![manager.0])?;
-    match rows.next()? {
-        Some(row) => Ok(Some(Cells::new(row, "feeds", manager).get_json(0)?)),
-        None => Ok(None),
+pub(super) fn queue(
+    conn: &Connection,
+    manager: AcsSystemId,
+    now: Timestamp,
+) -> Result<BTreeMap<Class, Vec<Timestamp>>, Error> {
+    let mut statement = conn.prepare_cached(QUEUE)?;
+    let mut queue = BTreeMap::new();
+    for class in Class::CALLING {
+        let times =
+            statement.query_map(params![manager.0, class.name(), now.0], |row| row.get(0))?;
+        let times = times.map(|time| time.map(Timestamp));
+        queue.insert(class, times.collect::<Result<Vec<_>, _>>()?);
     }
+    Ok(queue)
 }
 
 pub(super) fn journal(conn: &Connection, id: IdentityId) -> Result<Vec<JournalRow>, Error> {

@@ -9,10 +9,10 @@ use super::cells::{Cells, json, signed};
 use super::{outbox, sessions, slots};
 use crate::core::effect::{Lane, Owed};
 use crate::core::identity::Identity;
-use crate::core::ids::{AcsSystemId, IdentityId};
+use crate::core::ids::IdentityId;
 use crate::core::index::Row;
 use crate::store::journal::{self, Hash, ROOT};
-use crate::store::{ClaimChange, Commit, Error, Feed};
+use crate::store::{ClaimChange, Commit, Error};
 
 const STORED: &str =
     "SELECT revision, claim_token, claim_opening, lease_until FROM identities WHERE id = ?1";
@@ -43,9 +43,6 @@ const HEAD: &str = "SELECT seq, hash FROM journal WHERE identity = ?1 ORDER BY s
 const APPEND: &str = "\
     INSERT INTO journal (identity, seq, at, cause, entity, from_state, to_state, hash)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-const PUT_FEED: &str = "\
-    INSERT INTO feeds (manager, feed) VALUES (?1, ?2)
-    ON CONFLICT (manager) DO UPDATE SET feed = excluded.feed";
 
 /// A claim as stored.
 struct Held {
@@ -71,12 +68,6 @@ pub(super) fn commit(conn: &Connection, commit: &Commit, opening: i64) -> Result
     }
     append(conn, commit)?;
     outbox::append(conn, &commit.events, commit.now)
-}
-
-pub(super) fn save_feed(conn: &Connection, manager: AcsSystemId, feed: &Feed) -> Result<(), Error> {
-    conn.prepare_cached(PUT_FEED)?
-        .execute(params![manager.0, json(feed)?])?;
-    Ok(())
 }
 
 /// Revision 0: there is none.
@@ -112,7 +103,7 @@ fn change_claim(
             if held.is_some() {
                 return Err(Error::Claimed(commit.id));
             }
-            slots::take(conn, slot, commit.now)?;
+            slots::take(conn, slot)?;
             Ok(Some(Held {
                 token: claim.token,
                 opening,

@@ -52,11 +52,15 @@ impl Store for Broken {
         gone()
     }
 
-    fn take_slot(&self, _: Slot, _: Timestamp) -> Verb<'_, Grant> {
+    fn take_slot(&self, _: Slot, _: Option<(Uuid, Timestamp)>) -> Verb<'_, Grant> {
         gone()
     }
 
-    fn answer_slot(&self, _: Uuid, _: Timestamp) -> Verb<'_, ()> {
+    fn window_epoch(&self, _: Uuid, _: i64, _: Timestamp) -> Verb<'_, i64> {
+        gone()
+    }
+
+    fn slots(&self, _: String, _: Timestamp) -> Verb<'_, Vec<Timestamp>> {
         gone()
     }
 
@@ -64,7 +68,25 @@ impl Store for Broken {
         gone()
     }
 
-    fn save_feed(&self, _: AcsSystemId, _: Feed) -> Verb<'_, ()> {
+    fn save_feed(
+        &self,
+        _: AcsSystemId,
+        _: Feed,
+        _: Vec<(String, Timestamp)>,
+        _: Timestamp,
+    ) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn seen_events(&self, _: AcsSystemId, _: Vec<String>) -> Verb<'_, BTreeSet<String>> {
+        gone()
+    }
+
+    fn queue(&self, _: AcsSystemId, _: Timestamp) -> Verb<'_, BTreeMap<Class, Vec<Timestamp>>> {
+        gone()
+    }
+
+    fn check(&self) -> Verb<'_, ()> {
         gone()
     }
 

@@ -40,6 +40,10 @@ pub(crate) const NOW: i64 = 1_704_779_133_068;
 pub(crate) struct StoppedClock(AtomicI64);
 
 impl Clock for StoppedClock {
+    fn boot_id(&self) -> uuid::Uuid {
+        uuid::Uuid::nil()
+    }
+
     fn now(&self) -> i64 {
         self.0.load(Ordering::SeqCst)
     }

@@ -50,6 +50,7 @@ async fn a_claim_is_given_back_even_if_nothing_changes() {
             key: "w".into(),
             limit: 1,
         }],
+        at: rig.now(),
         frees_at: rig.now(),
     };
     let lane = Lane::CmUser(scene::manager());

@@ -27,15 +27,30 @@ use crate::support::scene;
 
 const START: i64 = scene::START.0;
 
-struct HandClock(AtomicI64);
+/// What it tells since boot is right; the wall clock is as wrong as it was set.
+#[derive(Default)]
+struct HandClock {
+    truth: AtomicI64,
+    wrong: AtomicI64,
+}
 
 impl Clock for HandClock {
+    fn boot_id(&self) -> Uuid {
+        Uuid::nil()
+    }
+
     fn now(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
+        self.truth() + self.wrong.load(Ordering::SeqCst)
     }
 
     fn boottime(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.now() - START).unwrap())
+        Duration::from_millis(u64::try_from(self.truth() - START).unwrap())
+    }
+}
+
+impl HandClock {
+    fn truth(&self) -> i64 {
+        self.truth.load(Ordering::SeqCst)
     }
 }
 
@@ -78,7 +93,7 @@ impl Transport for Wire {
             Line::Hanging if !login => return Box::pin(std::future::pending()),
             Line::Good | Line::GoodOnce | Line::Down | Line::Silent | Line::Hanging => {}
         }
-        let reply = self.hid.lock().unwrap().handle(self.clock.now(), request);
+        let reply = self.hid.lock().unwrap().handle(self.clock.truth(), request);
         Box::pin(async move {
             match reply {
                 Reply::Answer(answer) => Ok(answer),
@@ -91,6 +106,7 @@ impl Transport for Wire {
 struct Rig {
     clock: Arc<HandClock>,
     wire: Arc<Wire>,
+    sqlite: Sqlite,
     engine: Arc<Engine>,
     manager: Arc<Manager>,
     worker: Worker,
@@ -99,24 +115,34 @@ struct Rig {
 impl Rig {
     /// With what `change` makes of the manager.
     fn new(change: impl FnOnce(&mut Manager)) -> Self {
-        let clock = Arc::new(HandClock(AtomicI64::new(START)));
+        Self::with(simulator::Settings::default(), change)
+    }
+
+    /// At another kind of HID.
+    fn with(settings: simulator::Settings, change: impl FnOnce(&mut Manager)) -> Self {
+        let clock = Arc::new(HandClock {
+            truth: AtomicI64::new(START),
+            ..HandClock::default()
+        });
         let wire = Arc::new(Wire {
-            hid: Mutex::new(Hid::new(simulator::Settings::default(), 7)),
+            hid: Mutex::new(Hid::new(settings, 7)),
             line: Mutex::new(Line::Good),
             clock: Arc::clone(&clock),
             requests: AtomicUsize::new(0),
         });
         let time = Arc::clone(&clock) as Arc<dyn Clock>;
         let transport = Arc::clone(&wire) as Arc<dyn Transport>;
-        let mut manager = hq(scene::manager(), transport, Arc::clone(&time));
+        let sqlite = Sqlite::in_memory().unwrap();
+        let store = Arc::new(sqlite.clone());
+        let engine = Arc::new(Engine::new(store, time, scene::policy()));
+        let mut manager = hq(scene::manager(), transport, &engine);
         change(&mut manager);
         let manager = Arc::new(manager);
-        let store = Arc::new(Sqlite::in_memory().unwrap());
-        let engine = Arc::new(Engine::new(store, time, scene::policy()));
         let worker = Worker::new(Arc::clone(&engine), Arc::clone(&manager));
         Self {
             clock,
             wire,
+            sqlite,
             engine,
             manager,
             worker,
@@ -129,7 +155,12 @@ impl Rig {
 
     fn pass(&self, by: Duration) {
         let ms = i64::try_from(by.as_millis()).unwrap();
-        self.clock.0.fetch_add(ms, Ordering::SeqCst);
+        self.clock.truth.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// Somebody sets our clock, which is so many milliseconds wrong from now on.
+    fn set_the_clock(&self, wrong: i64) {
+        self.clock.wrong.store(wrong, Ordering::SeqCst);
     }
 
     fn line(&self, line: Line) {
@@ -200,8 +231,8 @@ impl Rig {
     }
 
     async fn perform(&self, job: Job) {
-        let mut ended = perform(&self.engine, &self.manager, job).await;
-        ended.settle(&self.engine, &self.manager).await.unwrap();
+        let ended = perform(&self.engine, &self.manager, job).await;
+        ended.settle(&self.engine).await.unwrap();
     }
 
     /// Performs what is due next; its name.

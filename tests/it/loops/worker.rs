@@ -1,19 +1,22 @@
 //! What the worker claims, what it waits for, and how long a call keeps its place in HID's window.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use origo_adapter::clock::Clock;
 use origo_adapter::core::wish::Wish;
+use origo_adapter::engine::Engine;
 use origo_adapter::simulator::Fault;
-use origo_adapter::worker::{recover, wake};
+use origo_adapter::worker::{Next, recover, wake};
 
 use super::{Line, Rig, WINDOW, automation};
+use crate::support::manager::budget;
 use crate::support::scene;
 
 /// One place for all but withdrawals, which have `withdrawals`.
 fn narrow(withdrawals: u32) -> Rig {
     Rig::new(|manager| {
-        manager.mobile_identities.requests = withdrawals + 1;
-        manager.mobile_identities.share = 0.0;
+        manager.mobile_identities = budget("mobile_identities", withdrawals + 1, 0.0);
     })
 }
 
@@ -194,8 +197,7 @@ async fn an_error_that_hid_answers_counts_like_any_answer() {
 async fn a_replay_after_a_refused_token_counts_beside_its_call() {
     for (fault, calls) in [(None, 3), (Some(Fault::Token401), 2)] {
         let mut rig = Rig::new(|manager| {
-            manager.mobile_identities.requests = 3;
-            manager.mobile_identities.share = 1.0;
+            manager.mobile_identities = budget("mobile_identities", 3, 1.0);
         });
         for n in 1..5 {
             rig.launch(n).await;
@@ -241,4 +243,84 @@ async fn dates_are_kept_by_the_timer() {
     assert_eq!(wake(&rig.engine).await.unwrap(), Some(starts_at));
     rig.pass(Duration::from_mins(1));
     assert_eq!(wake(&rig.engine).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn setting_the_clock_moves_no_window() {
+    let hour = 3_600_000;
+    for wrong in [hour, -hour] {
+        let mut rig = narrow(0);
+        rig.launch(1).await;
+        rig.launch(2).await;
+        assert_eq!(rig.works().await, "create_user");
+        rig.set_the_clock(wrong);
+        rig.pass(Duration::from_mins(1));
+        if wrong > 0 {
+            let left = Duration::from_mins(4);
+            assert_eq!(rig.waits().await, Some(rig.now().plus(left)));
+        }
+        // The next process finds the same window.
+        let engine = Engine::new(
+            Arc::new(rig.sqlite.clone()),
+            Arc::clone(&rig.clock) as Arc<dyn Clock>,
+            scene::policy(),
+        );
+        let at = engine.window_now().await.unwrap();
+        let slots = rig
+            .store()
+            .slots("mobile_identities/organization/7001234".into(), at);
+        let left = slots.await.unwrap()[0].since(at);
+        assert_eq!(left, Duration::from_mins(4));
+        rig.set_the_clock(0);
+        rig.pass(Duration::from_mins(4));
+        assert_eq!(rig.works().await, "create_user");
+    }
+}
+
+#[tokio::test]
+async fn a_full_window_that_we_did_not_fill_leaves_us_less_for_an_hour() {
+    let mut rig = Rig::new(|_| {});
+    let limit = |rig: &Rig| rig.manager.mobile_identities.limit(false, rig.now());
+    rig.launch(1).await;
+    assert_eq!(limit(&rig), 285);
+    rig.breaks_next(Fault::Window403);
+    assert_eq!(rig.works().await, "create_user");
+    assert_eq!(limit(&rig), 256);
+    let probe_at = rig.now().plus(Duration::from_secs(5));
+    assert_eq!(rig.waits().await, Some(probe_at));
+    rig.pass(Duration::from_secs(5));
+    rig.breaks_next(Fault::Window403);
+    assert_eq!(rig.works().await, "create_user");
+    assert_eq!(limit(&rig), 256, "a probe is one and the same pause");
+    rig.pass(Duration::from_hours(1));
+    assert_eq!(limit(&rig), 285);
+    assert_eq!(rig.works().await, "create_user");
+}
+
+/// What HID forbids to one call must not hold up the others for ever.
+#[tokio::test]
+async fn a_call_that_is_forbidden_waits_by_itself() {
+    let mut rig = Rig::new(|_| {});
+    let forbidden = super::person(1);
+    let mut done = 0;
+    let mut refused = 0;
+    for n in 1..60 {
+        rig.launch(n).await;
+        rig.pass(Duration::from_secs(1));
+        let Next::Job(job) = rig.worker.next().await.unwrap() else {
+            continue;
+        };
+        if job.identity == forbidden {
+            rig.breaks_next(Fault::Permission403);
+            refused += 1;
+        } else {
+            done += 1;
+        }
+        rig.perform(job).await;
+    }
+    assert!(done > 30, "{done}");
+    assert!((3..9).contains(&refused), "{refused}");
+    let loaded = rig.store().load(forbidden).await.unwrap().unwrap();
+    let trouble = &loaded.identity.enrollments[&scene::manager()].user.trouble;
+    assert!(trouble.failures > 0, "it is its own concern");
 }

@@ -126,8 +126,8 @@ impl Story {
         }
     }
 
-    async fn end(&mut self, frozen: &Frozen, mut ended: Ended) {
-        let settled = ended.settle(&frozen.engine, &frozen.manager).await;
+    async fn end(&mut self, frozen: &Frozen, ended: Ended) {
+        let settled = ended.settle(&frozen.engine).await;
         self.survive(settled).await;
     }
 

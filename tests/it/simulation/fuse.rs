@@ -139,17 +139,39 @@ impl Store for FusedStore {
     fn abandoned(&self, now: Timestamp) -> Verb<'_, Vec<IdentityId>> {
         fused!(self, self.store.abandoned(now))
     }
-    fn take_slot(&self, slot: Slot, now: Timestamp) -> Verb<'_, Grant> {
-        fused!(self, self.store.take_slot(slot, now))
+    fn take_slot(&self, slot: Slot, answered: Option<(Uuid, Timestamp)>) -> Verb<'_, Grant> {
+        fused!(self, self.store.take_slot(slot, answered))
     }
-    fn answer_slot(&self, token: Uuid, frees_at: Timestamp) -> Verb<'_, ()> {
-        fused!(self, self.store.answer_slot(token, frees_at))
+    fn window_epoch(&self, boot: Uuid, epoch: i64, now: Timestamp) -> Verb<'_, i64> {
+        fused!(self, self.store.window_epoch(boot, epoch, now))
+    }
+    fn slots(&self, key: String, now: Timestamp) -> Verb<'_, Vec<Timestamp>> {
+        fused!(self, self.store.slots(key, now))
+    }
+    fn seen_events(&self, manager: AcsSystemId, ids: Vec<String>) -> Verb<'_, BTreeSet<String>> {
+        fused!(self, self.store.seen_events(manager, ids))
+    }
+    fn queue(
+        &self,
+        manager: AcsSystemId,
+        now: Timestamp,
+    ) -> Verb<'_, BTreeMap<Class, Vec<Timestamp>>> {
+        fused!(self, self.store.queue(manager, now))
+    }
+    fn check(&self) -> Verb<'_, ()> {
+        fused!(self, self.store.check())
     }
     fn load_feed(&self, manager: AcsSystemId) -> Verb<'_, Option<Feed>> {
         fused!(self, self.store.load_feed(manager))
     }
-    fn save_feed(&self, manager: AcsSystemId, feed: Feed) -> Verb<'_, ()> {
-        fused!(self, self.store.save_feed(manager, feed))
+    fn save_feed(
+        &self,
+        manager: AcsSystemId,
+        feed: Feed,
+        seen: Vec<(String, Timestamp)>,
+        kept_since: Timestamp,
+    ) -> Verb<'_, ()> {
+        fused!(self, self.store.save_feed(manager, feed, seen, kept_since))
     }
     fn journal(&self, id: IdentityId) -> Verb<'_, Vec<JournalRow>> {
         fused!(self, self.store.journal(id))

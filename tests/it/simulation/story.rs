@@ -284,8 +284,8 @@ impl Story {
             return;
         }
         let (engine, manager) = (self.daemon.engine.clone(), self.daemon.manager.clone());
-        let mut ended = worker::perform(&engine, &manager, job).await;
-        let done = ended.settle(&engine, &manager).await;
+        let ended = worker::perform(&engine, &manager, job).await;
+        let done = ended.settle(&engine).await;
         self.survive(done).await;
     }
 
@@ -294,9 +294,11 @@ impl Story {
             // The daemon saves where it will be, and dies before it gets there, now and then.
             let feed = Feed {
                 cursor: self.world.now(),
-                seen: Vec::new(),
+                ..Feed::default()
             };
-            self.world.store.save_feed(MANAGER, feed).await.unwrap();
+            let store = &self.world.store;
+            let saved = store.save_feed(MANAGER, feed, Vec::new(), Timestamp(0));
+            saved.await.unwrap();
             if self.dice.one_in(2) {
                 return self.crash().await;
             }

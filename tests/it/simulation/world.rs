@@ -50,6 +50,10 @@ impl TestClock {
 }
 
 impl Clock for TestClock {
+    fn boot_id(&self) -> Uuid {
+        Uuid::nil()
+    }
+
     fn now(&self) -> i64 {
         self.truth() + self.wrong.load(Ordering::Relaxed)
     }
@@ -218,7 +222,7 @@ impl World {
         };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let engine = Arc::new(Engine::new(Arc::new(store), clock, policy()));
-        let manager = Arc::new(self.manager());
+        let manager = Arc::new(self.manager(&engine));
         let polling = manager.polling.unwrap();
         let poller = Poller::open(Arc::clone(&engine), Arc::clone(&manager), polling);
         Daemon {
@@ -230,12 +234,9 @@ impl World {
         }
     }
 
-    fn manager(&self) -> Manager {
-        let mut manager = hq(
-            MANAGER,
-            Arc::clone(&self.wire) as Arc<dyn Transport>,
-            Arc::clone(&self.clock) as Arc<dyn Clock>,
-        );
+    fn manager(&self, engine: &Arc<Engine>) -> Manager {
+        let transport = Arc::clone(&self.wire) as Arc<dyn Transport>;
+        let mut manager = hq(MANAGER, transport, engine);
         if self.rules.late.is_some() {
             manager.sweep_share = 0.0;
         }

@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 use std::slice::from_ref;
 
-use origo_adapter::core::ids::AcsSystemId;
+use origo_adapter::core::effect::{Class, Lane};
+use origo_adapter::core::ids::{AcsSystemId, PartNumber, PhoneId};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::store::journal::{ROOT, verify_journal};
-use origo_adapter::store::{Commit, Error, Feed, ListQuery, Store};
+use origo_adapter::store::{Commit, Error, Feed, Grant, ListQuery, Store};
 use uuid::Uuid;
 
 use super::put;
-use super::samples::{MANAGER, adding, at, change, commit, id, row};
+use super::samples::{
+    MANAGER, adding, at, change, commit, id, owing, read_user, row, slot, taken_at, taking,
+};
 
 pub(super) async fn ids_are_exclusive(store: &dyn Store) {
     let kinds = [
@@ -221,18 +224,78 @@ pub(super) async fn filters_lists(store: &dyn Store) {
 
 pub(super) async fn remembers_feeds(store: &dyn Store) {
     assert_eq!(store.load_feed(MANAGER).await.unwrap(), None);
-    let mut feed = Feed {
-        cursor: at(5),
-        seen: vec![("e1".into(), at(4)), ("e2".into(), at(5))],
-    };
     for cursor in [5, 6] {
-        feed.cursor = at(cursor);
-        store.save_feed(MANAGER, feed.clone()).await.unwrap();
+        let feed = Feed {
+            cursor: at(cursor),
+            page: Some(7),
+            gaps: 1,
+        };
+        let seen = vec![(format!("e{cursor}"), at(cursor))];
+        let saved = store.save_feed(MANAGER, feed.clone(), seen, at(5));
+        saved.await.unwrap();
         let loaded = store.load_feed(MANAGER).await.unwrap();
         assert_eq!(loaded.as_ref(), Some(&feed));
     }
+    let asked = || ["e4", "e5", "e6"].map(ToOwned::to_owned).to_vec();
+    let seen = store.seen_events(MANAGER, asked()).await.unwrap();
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["e5", "e6"]);
+    let again = vec![("e6".to_owned(), at(5))];
+    let saved = store.save_feed(MANAGER, Feed::default(), again, at(6));
+    saved.await.unwrap();
+    let seen = store.seen_events(MANAGER, asked()).await.unwrap();
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["e6"], "e5 is old");
     let other = AcsSystemId(Uuid::from_u128(0xC1));
     assert_eq!(store.load_feed(other).await.unwrap(), None);
+    assert!(store.seen_events(other, asked()).await.unwrap().is_empty());
+}
+
+/// The clock that is set is not the one that windows are counted by.
+pub(super) async fn keeps_the_time_of_windows(store: &dyn Store) {
+    let boot = Uuid::from_u128;
+    let epoch = store.window_epoch(boot(1), 1_000, at(1_000));
+    assert_eq!(epoch.await.unwrap(), 1_000);
+    let again = store.window_epoch(boot(1), 999_999, at(999_999));
+    assert_eq!(again.await.unwrap(), 1_000, "within one boot it stays");
+    for (n, taken) in [(1, 2_000), (2, 500)] {
+        let slot = taken_at(taken, slot(n, &[("w", 9)], at(3_000)));
+        assert_eq!(store.take_slot(slot, None).await.unwrap(), Grant::Taken);
+    }
+    let slots = || store.slots("w".to_owned(), at(600));
+    assert_eq!(slots().await.unwrap(), [at(3_000), at(3_000)]);
+    let earlier = store.window_epoch(boot(2), 600, at(600));
+    assert_eq!(earlier.await.unwrap(), 600);
+    assert_eq!(
+        slots().await.unwrap(),
+        [at(1_600), at(3_000)],
+        "what was taken later than now counts as long as before from now on"
+    );
+    assert_eq!(store.slots("v".to_owned(), at(0)).await.unwrap(), []);
+    assert_eq!(store.slots("w".to_owned(), at(3_000)).await.unwrap(), []);
+}
+
+pub(super) async fn tells_the_queue(store: &dyn Store) {
+    let lane = |n| Lane::Key(PhoneId(Uuid::from_u128(n)), PartNumber("p".into()));
+    for (n, due) in [(1, 30), (2, 10), (3, 20), (4, 99)] {
+        put(
+            store,
+            owing(
+                commit(n, 0),
+                &[(lane(u128::from(n)), read_user(Class::Issue, at(due)))],
+            ),
+        )
+        .await;
+    }
+    let queue = store.queue(MANAGER, at(50)).await.unwrap();
+    assert_eq!(queue[&Class::Issue], [at(10), at(20), at(30)]);
+    assert_eq!(queue[&Class::Withdrawal], []);
+    put(store, taking(commit(2, 1), slot(1, &[], at(99)))).await;
+    let queue = store.queue(MANAGER, at(50)).await.unwrap();
+    assert_eq!(queue[&Class::Issue], [at(20), at(30)], "2 is claimed");
+}
+
+pub(super) async fn finds_no_damage(store: &dyn Store) {
+    put(store, commit(1, 0)).await;
+    store.check().await.unwrap();
 }
 
 pub(super) async fn chains_the_journal(store: &dyn Store) {

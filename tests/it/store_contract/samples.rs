@@ -111,7 +111,15 @@ pub(crate) fn slot(n: u128, windows: &[(&str, u32)], frees_at: Timestamp) -> Slo
     Slot {
         token: token(n),
         windows: windows.iter().map(window).collect(),
+        at: at(0),
         frees_at,
+    }
+}
+
+pub(crate) fn taken_at(now: i64, slot: Slot) -> Slot {
+    Slot {
+        at: at(now),
+        ..slot
     }
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use origo_adapter::clock::Clock;
+use origo_adapter::budget::{Budget, Ledger};
 use origo_adapter::core::ids::AcsSystemId;
-use origo_adapter::gate::Gate;
-use origo_adapter::manager::{Budget, Echo, Manager, Polling};
+use origo_adapter::engine::Engine;
+use origo_adapter::gate::{Forbidden, Gate};
+use origo_adapter::manager::{Echo, Manager, Polling, Progress};
 use origo_adapter::origo::{Client, Settings, Transport};
 
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -16,7 +17,8 @@ pub(crate) const WINDOW: Duration = Duration::from_mins(5);
 pub(crate) const MOBILE_IDENTITIES: &str = "/credential-management";
 
 /// The simulator's first organization.
-pub(crate) fn hq(id: AcsSystemId, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Manager {
+pub(crate) fn hq(id: AcsSystemId, transport: Arc<dyn Transport>, engine: &Arc<Engine>) -> Manager {
+    let clock = Arc::clone(engine.clock());
     let url = |path: &str| format!("http://127.0.0.1:1{path}").parse().unwrap();
     let settings = Settings {
         organization_id: "7001234".to_owned(),
@@ -29,20 +31,22 @@ pub(crate) fn hq(id: AcsSystemId, transport: Arc<dyn Transport>, clock: Arc<dyn 
         application_version: "1.0".to_owned(),
         request_timeout: REQUEST_TIMEOUT,
     };
-    let budget = |service: &str| Budget {
-        keys: vec![format!("{service}/organization/7001234")],
-        requests: 300,
-        per: WINDOW,
-        share: 0.95,
+    let ledger = Ledger {
+        engine: Arc::clone(engine),
+        token: budget("token", 50, 0.5),
+        mobile_identities: budget("mobile_identities", 300, 0.95),
+        events: budget("events", 300, 0.95),
     };
+    let mobile_identities = Arc::clone(&ledger.mobile_identities);
+    let events = Arc::clone(&ledger.events);
+    let now = Arc::new(move || clock.now());
     Manager {
         id,
         name: "hq".to_owned(),
-        client: Client::new(settings, transport, Arc::new(move || clock.now())),
+        client: Client::new(settings, transport, Arc::new(ledger), now),
         request_timeout: REQUEST_TIMEOUT,
-        late_effect_bound: Duration::from_mins(2),
-        mobile_identities: budget("mobile_identities"),
-        events: budget("events"),
+        mobile_identities,
+        events,
         polling: Some(Polling {
             interval: Duration::from_secs(5),
             overlap: Duration::from_mins(2),
@@ -50,6 +54,15 @@ pub(crate) fn hq(id: AcsSystemId, transport: Arc<dyn Transport>, clock: Arc<dyn 
         sweep_share: 0.1,
         gate: Gate::default(),
         feed_gate: Gate::default(),
+        forbidden: Forbidden::default(),
+        progress: Progress::default(),
         echo: Echo::default(),
     }
+}
+
+/// So many requests of the organization in each window, of which a share is ours.
+pub(crate) fn budget(service: &str, requests: u32, share: f64) -> Arc<Budget> {
+    let keys = vec![format!("{service}/organization/7001234")];
+    let unanswered = REQUEST_TIMEOUT + Duration::from_mins(2);
+    Arc::new(Budget::new(keys, requests, WINDOW, share, unanswered))
 }

@@ -2,6 +2,7 @@
 //!
 //! Imports core, store, origo, engine. Promises: the keys, limits and times of a slot are contract.md section 8's.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::core::Timestamp;
 use crate::core::window::{WITHDRAWAL_SHARE, places};
+use crate::core::{Class, Timestamp};
 use crate::engine::Engine;
 use crate::origo::{Places, Service};
 use crate::store::{Error, Grant, Slot, Window};
@@ -34,6 +35,8 @@ pub struct Budget {
     /// A call without an answer counts so much longer than the window.
     pub unanswered: Duration,
     share: f64,
+    /// Classes that may not fill the window however idle it is, and what part of our share they may.
+    caps: BTreeMap<Class, f64>,
     /// When each lowering ends, by the time of windows.
     lowered: Mutex<Vec<Timestamp>>,
 }
@@ -54,8 +57,16 @@ impl Budget {
             per,
             unanswered,
             share,
+            caps: BTreeMap::new(),
             lowered: Mutex::default(),
         }
+    }
+
+    /// Calls of `class` may use so much of our share, and no more.
+    #[must_use]
+    pub fn capped(mut self, class: Class, share: f64) -> Self {
+        self.caps.insert(class, share);
+        self
     }
 
     /// What part of the window is ours at `now`.
@@ -86,17 +97,29 @@ impl Budget {
         places(self.requests, share)
     }
 
-    /// A place for a call that starts at `at`; it counts as unanswered until it is known to be answered.
+    /// The window that calls of `class` have to themselves inside of the others, and how many fit; `None`: it has none.
     #[must_use]
-    pub fn slot(&self, token: Uuid, withdrawal: bool, at: Timestamp) -> Slot {
-        let limit = self.limit(withdrawal, at);
+    pub fn cap(&self, class: Class, now: Timestamp) -> Option<Window> {
+        let share = self.caps.get(&class)?;
+        Some(Window {
+            key: format!("{}/{}", self.keys.first()?, class.name()),
+            limit: places(self.limit(false, now), *share),
+        })
+    }
+
+    /// A place for a call that starts at `at`; it counts as unanswered until it is known to be answered. A call of no class is
+    /// like one that has no part in the reserve.
+    #[must_use]
+    pub fn slot(&self, token: Uuid, class: Option<Class>, at: Timestamp) -> Slot {
+        let limit = self.limit(class == Some(Class::Withdrawal), at);
         let window = |key: &String| Window {
             key: key.clone(),
             limit,
         };
+        let cap = class.and_then(|class| self.cap(class, at));
         Slot {
             token,
-            windows: self.keys.iter().map(window).collect(),
+            windows: self.keys.iter().map(window).chain(cap).collect(),
             at,
             frees_at: at.plus(self.unanswered).plus(self.per),
         }
@@ -123,7 +146,7 @@ impl Ledger {
             Service::Events => &self.events,
         };
         let now = self.engine.window_now().await?;
-        let slot = budget.slot(Uuid::new_v4(), false, now);
+        let slot = budget.slot(Uuid::new_v4(), None, now);
         Ok(match self.engine.store().take_slot(slot, None).await? {
             Grant::Taken => None,
             Grant::NotBefore(at) => Some(at.since(now)),
@@ -179,8 +202,22 @@ mod tests {
 
     #[test]
     fn a_place_counts_as_unanswered_at_first() {
-        let slot = budget().slot(Uuid::nil(), false, Timestamp(1_000));
+        let slot = budget().slot(Uuid::nil(), None, Timestamp(1_000));
         assert_eq!(slot.frees_at, Timestamp(1_000 + 140_000 + 300_000));
         assert_eq!(slot.windows[0].limit, 285);
+    }
+
+    #[test]
+    fn a_capped_class_has_a_window_inside_of_the_others() {
+        let budget = budget().capped(Class::Sweep, 0.1);
+        for (class, limits) in [
+            (Class::Sweep, vec![285, 28]),
+            (Class::Issue, vec![285]),
+            (Class::Withdrawal, vec![297]),
+        ] {
+            let slot = budget.slot(Uuid::nil(), Some(class), Timestamp(0));
+            let found: Vec<u32> = slot.windows.iter().map(|window| window.limit).collect();
+            assert_eq!(found, limits, "{class:?}");
+        }
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! May use `config`, `daemon`, `simulator`, `demo` and `telemetry`.
 
+mod remote;
+
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -19,6 +21,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tokio::net::TcpListener;
 
+use self::remote::Asked;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
 use crate::lifecycle::{Outcome, Signals};
@@ -50,6 +53,10 @@ enum Command {
     Demo(Demo),
     /// Report everything that is wrong with the configuration
     Check(Check),
+    /// Tell how things stand: windows, queue, feed
+    Status(Asked),
+    /// Tell in one paragraph what something waits for, and until when
+    Why(Why),
     /// Make keys for the API
     #[command(subcommand)]
     ApiKey(ApiKey),
@@ -114,6 +121,14 @@ struct Check {
     /// Print JSON: a list of complaints
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Why {
+    /// Of an identity, automation, phone, credential or ACS user
+    id: String,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 #[derive(Debug, Subcommand)]
@@ -190,6 +205,16 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Simulate(options) => simulate(&options),
         Command::Demo(options) => demo(&options),
         Command::Check(options) => check(cli.config.as_deref(), &options),
+        Command::Status(asked) => asked.ask(
+            cli.config.as_deref(),
+            "/adapter/status",
+            &[],
+            remote::status,
+        ),
+        Command::Why(Why { id, asked }) => {
+            let query = [("id", id.as_str())];
+            asked.ask(cli.config.as_deref(), "/adapter/why", &query, remote::why)
+        }
         Command::ApiKey(ApiKey::New(options)) => new_key(&options),
     }
 }

@@ -7,6 +7,7 @@ mod webhooks;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +20,10 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::{Budget, Ledger};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, CredentialManager, WindowKey};
-use crate::core::Timestamp;
 use crate::core::ids::AcsSystemId;
 use crate::core::policy::{ManagerPolicy, Policy};
+use crate::core::window::READING_SHARE;
+use crate::core::{Class, Timestamp};
 use crate::emit;
 use crate::engine::Engine;
 use crate::gate::{Forbidden, Gate};
@@ -31,7 +33,9 @@ use crate::origo::{Client, HttpTransport, Options, Places, Settings, Unlimited};
 use crate::poller::{Polled, Poller};
 use crate::store::sqlite::{self, Sqlite};
 use crate::store::{self, Store};
-use crate::telemetry::{DAEMON_READY, DAEMON_STARTING, DAEMON_STOPPED, HEARTBEAT, STORE_FAILED};
+use crate::telemetry::{
+    DAEMON_READY, DAEMON_STARTING, DAEMON_STOPPED, HEARTBEAT, STORE_DAMAGED, STORE_FAILED,
+};
 use crate::worker::{self, Job, Next, Worker};
 use crate::{api, telemetry};
 
@@ -80,6 +84,7 @@ impl Daemon {
         let path = &config.store.path;
         let store = Sqlite::open(path, sqlite::Options::default())
             .with_context(|| format!("opening the store {}", path.display()))?;
+        let crashed = store.crashed();
         let engine = Arc::new(Engine::new(
             Arc::new(store) as Arc<dyn Store>,
             clock,
@@ -103,6 +108,9 @@ impl Daemon {
                 .context("reading where the events were read up to")?;
             managers.insert(name.clone(), manager);
         }
+        if crashed {
+            spawn_check(lifecycle, &engine, path);
+        }
         spawn_timer(lifecycle, &engine);
         spawn_recovery(lifecycle, &engine, longest_request(config));
         webhooks::spawn(lifecycle, &engine, config)?;
@@ -112,7 +120,8 @@ impl Daemon {
             managers.values().cloned().collect(),
             config.log.heartbeat,
         );
-        spawn_api(lifecycle, &engine, config, listener);
+        let working = managers.values().cloned().collect();
+        spawn_api(lifecycle, &engine, config, working, listener);
         Ok(Self {
             address,
             engine,
@@ -196,17 +205,21 @@ fn manager(
     let budget = |service: &str, url: &url::Url, window: &config::Window| {
         let keys = window_keys(service, &settings.organization_id, url, windows.window_key);
         let (requests, per, share) = (window.requests, window.per, window.share);
-        Arc::new(Budget::new(keys, requests, per, share, unanswered))
+        Budget::new(keys, requests, per, share, unanswered)
     };
     let ledger = Ledger {
         engine: Arc::clone(engine),
-        token: budget("token", &settings.token_url, &windows.token),
-        mobile_identities: budget(
-            "mobile_identities",
-            &settings.mobile_identities_url,
-            &windows.mobile_identities,
+        token: Arc::new(budget("token", &settings.token_url, &windows.token)),
+        mobile_identities: Arc::new(
+            budget(
+                "mobile_identities",
+                &settings.mobile_identities_url,
+                &windows.mobile_identities,
+            )
+            .capped(Class::Sweep, polling.sweep_share)
+            .capped(Class::Wait, READING_SHARE),
         ),
-        events: budget("events", events_url, &windows.events),
+        events: Arc::new(budget("events", events_url, &windows.events)),
     };
     let mobile_identities = Arc::clone(&ledger.mobile_identities);
     let events = Arc::clone(&ledger.events);
@@ -351,6 +364,23 @@ async fn poll(
     }
 }
 
+/// Looks for what a crash may have done to the file. A large one takes long, and nobody waits for it.
+fn spawn_check(lifecycle: &Lifecycle, engine: &Arc<Engine>, path: &Path) {
+    let (engine, soft, path) = (
+        Arc::clone(engine),
+        lifecycle.soft(),
+        path.display().to_string(),
+    );
+    lifecycle.spawn("check of the store", async move {
+        if let Err(error) = engine.store().check().await {
+            let chain = telemetry::chain(&error);
+            emit!(STORE_DAMAGED, store.path = %path, error = %chain; "{path}: {chain}");
+            return;
+        }
+        soft.cancelled().await;
+    });
+}
+
 fn spawn_timer(lifecycle: &Lifecycle, engine: &Arc<Engine>) {
     let (engine, soft) = (Arc::clone(engine), lifecycle.soft());
     let beat = lifecycle.beat("timer", TURN_BOUND);
@@ -427,10 +457,16 @@ fn condition(manager: &Manager) -> String {
     )
 }
 
-fn spawn_api(lifecycle: &Lifecycle, engine: &Arc<Engine>, config: &Config, listener: TcpListener) {
+fn spawn_api(
+    lifecycle: &Lifecycle,
+    engine: &Arc<Engine>,
+    config: &Config,
+    managers: Vec<Arc<Manager>>,
+    listener: TcpListener,
+) {
     let stalled = lifecycle.clone();
     let ready = Arc::new(move || stalled.stalled().is_empty() && !stalled.draining());
-    let api = Arc::new(api::Api::new(Arc::clone(engine), config, ready));
+    let api = Arc::new(api::Api::new(Arc::clone(engine), config, managers, ready));
     let soft = lifecycle.soft();
     lifecycle.spawn("api", async move {
         api::serve(listener, api::router(api), soft).await;

@@ -1,16 +1,19 @@
 //! One credential manager as worker and poller share it: client, windows, gates, and what is expected of the feed.
 //!
-//! Imports core, origo, the gate and the budget.
+//! Imports core, store, origo, engine, the gate and the budget.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::budget::Budget;
-use crate::core::Timestamp;
+use crate::core::forecast::{Forecast, Room};
 use crate::core::ids::AcsSystemId;
+use crate::core::{Class, Timestamp};
+use crate::engine::Engine;
 use crate::gate::{Forbidden, Gate};
 use crate::origo::Client;
+use crate::store::Error;
 
 /// What we create must appear in the feed within this (contract.md G2).
 const ECHO_BOUND: Duration = Duration::from_mins(5);
@@ -57,6 +60,43 @@ pub struct Polling {
 }
 
 impl Manager {
+    /// The queue and the windows of Mobile Identities as they are now.
+    pub async fn forecast(&self, engine: &Engine) -> Result<Forecast, Error> {
+        let (store, now) = (engine.store(), engine.now());
+        let mut queue = store.queue(self.id, now).await?;
+        if !self.must_read_waiting() {
+            queue.remove(&Class::Wait);
+        }
+        let at = engine.window_now().await?;
+        let budget = &self.mobile_identities;
+        let mut windows = Vec::new();
+        for key in &budget.keys {
+            let slots = store.slots(key.clone(), at).await?;
+            windows.push(Room {
+                limit: budget.limit(false, at),
+                reserve: budget.limit(true, at),
+                per: budget.per,
+                frees: slots.into_iter().map(|free| free.since(at)).collect(),
+            });
+        }
+        let mut capped = BTreeMap::new();
+        for class in [Class::Wait, Class::Sweep] {
+            if let Some(window) = budget.cap(class, at) {
+                let slots = store.slots(window.key, at).await?;
+                let frees = slots.into_iter().map(|free| free.since(at)).collect();
+                capped.insert(class, Room::of(window.limit, budget.per, frees));
+            }
+        }
+        let closed_until = self.gate.closed_until(now);
+        Ok(Forecast {
+            queue,
+            windows,
+            capped,
+            closed_for: closed_until.map_or(Duration::ZERO, |until| until.since(now)),
+            sweep_share: self.sweep_share,
+        })
+    }
+
     /// Waiting users must be read: there is no feed, or it does not tell.
     #[must_use]
     pub fn must_read_waiting(&self) -> bool {

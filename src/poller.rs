@@ -112,7 +112,7 @@ impl Poller {
             return Ok(Polled::NotBefore(until));
         }
         let at = self.engine.window_now().await?;
-        let slot = manager.events.slot(Uuid::new_v4(), false, at);
+        let slot = manager.events.slot(Uuid::new_v4(), None, at);
         let token = slot.token;
         if let Grant::NotBefore(free) = self.engine.store().take_slot(slot, self.answered).await? {
             manager.feed_gate.unused(now);

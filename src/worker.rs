@@ -41,6 +41,8 @@ pub struct Worker {
     fetched: BTreeMap<Class, VecDeque<Due>>,
     /// The shared part of a window is full until then, by the time of windows; the reserve may not be.
     full_until: Timestamp,
+    /// So is what a class may use of it.
+    capped_until: BTreeMap<Class, Timestamp>,
 }
 
 /// What there is to do.
@@ -76,6 +78,7 @@ impl Worker {
             turns: Turns::default(),
             fetched: BTreeMap::new(),
             full_until: Timestamp(0),
+            capped_until: BTreeMap::new(),
         }
     }
 
@@ -89,7 +92,9 @@ impl Worker {
             let agenda = self.agenda().await?;
             let waiting = self.fetch(&agenda, now).await?;
             let Some(class) = self.turns.next(&waiting, self.manager.sweep_share) else {
-                let full = self.full_for().map(|wait| now.plus(wait));
+                let full = self
+                    .full()
+                    .map(|until| now.plus(until.since(self.engine.window_time())));
                 return Ok(Next::Wait(agenda.into_values().chain(full).min()));
             };
             let Some(due) = self.fetched.get_mut(&class).and_then(VecDeque::pop_front) else {
@@ -106,23 +111,43 @@ impl Worker {
                     let wait = not_before.since(self.engine.window_time());
                     return Ok(Next::Wait(Some(now.plus(wait))));
                 }
-                Err(Error::WindowFull { not_before, .. }) => {
-                    self.full_until = not_before;
-                    self.fetched.clear();
+                Err(Error::WindowFull { key, not_before }) => {
+                    self.refused_by(class, &key, not_before);
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn full_for(&self) -> Option<Duration> {
-        let wait = self.full_until.since(self.engine.window_time());
-        (wait > Duration::ZERO).then_some(wait)
+    fn refused_by(&mut self, class: Class, key: &str, not_before: Timestamp) {
+        let at = self.engine.window_time();
+        let cap = self.manager.mobile_identities.cap(class, at);
+        if cap.is_some_and(|window| window.key == key) {
+            self.capped_until.insert(class, not_before);
+            self.fetched.remove(&class);
+        } else {
+            self.full_until = not_before;
+            self.fetched.clear();
+        }
+    }
+
+    /// The first moment at which a window that was full has room, by the time of windows.
+    fn full(&mut self) -> Option<Timestamp> {
+        let at = self.engine.window_time();
+        self.capped_until.retain(|_, until| *until > at);
+        let all = self.capped_until.values().chain([&self.full_until]);
+        all.filter(|until| **until > at).min().copied()
     }
 
     /// When each class that may go has something due next.
-    async fn agenda(&self) -> Result<BTreeMap<Class, Timestamp>, Error> {
-        let full = self.full_for().is_some();
+    async fn agenda(&mut self) -> Result<BTreeMap<Class, Timestamp>, Error> {
+        let at = self.engine.window_time();
+        let full = at < self.full_until;
+        let capped = |class: &Class| {
+            self.capped_until
+                .get(class)
+                .is_some_and(|until| at < *until)
+        };
         let waits = self.manager.must_read_waiting();
         let sweeps = self.manager.sweep_share > 0.0;
         let mut agenda = self.engine.store().agenda(Some(self.manager.id)).await?;
@@ -130,6 +155,7 @@ impl Worker {
             (!full || *class == Class::Withdrawal)
                 && (waits || *class != Class::Wait)
                 && (sweeps || *class != Class::Sweep)
+                && !capped(class)
         });
         Ok(agenda)
     }
@@ -168,8 +194,8 @@ impl Worker {
             lease_until: now.plus(lease),
         };
         let at = self.engine.window_now().await?;
-        let withdrawal = class == Class::Withdrawal;
-        let slot = manager.mobile_identities.slot(claim.token, withdrawal, at);
+        let budget = &manager.mobile_identities;
+        let slot = budget.slot(claim.token, Some(class), at);
         let started = self
             .engine
             .start(due.identity, &due.lane, &claim, &slot)

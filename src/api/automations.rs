@@ -28,16 +28,24 @@ fn running_by_id(identity: &Identity, id: AutomationId) -> Option<(AcsSystemId, 
     found.filter(|(_, automation)| automation.stopping_since.is_none())
 }
 
-fn reply(api: &Api, call: &Call, identity: &Identity, manager: AcsSystemId) -> Option<Value> {
-    let automation = running(identity, manager)?;
-    let automation = (identity, manager, automation);
+async fn reply(
+    api: &Api,
+    call: &Call,
+    identity: &Identity,
+    manager: AcsSystemId,
+) -> Result<Option<Value>, Problem> {
+    let Some(automation) = running(identity, manager) else {
+        return Ok(None);
+    };
     let policy = api.engine.policy();
-    Some(show::enrollment_automation(
+    let next = api.schedule.next(api, identity, manager, call.now).await?;
+    Ok(Some(show::enrollment_automation(
         &call.settings,
         &policy,
-        automation,
+        (identity, manager, automation),
+        next.as_ref(),
         call.now,
-    ))
+    )))
 }
 
 /// The same again returns the first one unchanged, so a request that is sent twice does no harm
@@ -82,8 +90,10 @@ pub(super) async fn launch(api: &Api, call: &Call) -> Result<Reply, Problem> {
         Ok(user.into_iter().chain([launch]).collect())
     };
     let identity = api.wish(owner, call, decide).await?;
-    let shown = identity.and_then(|identity| reply(api, call, &identity, manager));
-    let shown = shown.ok_or_else(|| Problem::ours("a new automation was gone at once"))?;
+    let gone = || Problem::ours("a new automation was gone at once");
+    let identity = identity.ok_or_else(gone)?;
+    let shown = reply(api, call, &identity, manager).await?;
+    let shown = shown.ok_or_else(gone)?;
     Ok(Reply::one(shown))
 }
 
@@ -121,8 +131,8 @@ async fn check_cm_user(
 pub(super) async fn get(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let (identity, id) = owner(api, call).await?;
     let (manager, _) = running_by_id(&identity, id).ok_or_else(missing)?;
-    let shown = reply(api, call, &identity, manager).ok_or_else(missing)?;
-    Ok(Reply::one(shown))
+    let shown = reply(api, call, &identity, manager).await?;
+    Ok(Reply::one(shown.ok_or_else(missing)?))
 }
 
 async fn owner(api: &Api, call: &Call) -> Result<(Identity, AutomationId), Problem> {
@@ -137,9 +147,11 @@ pub(super) async fn list(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let identity = identity
         .filter(|identity| identity.listed)
         .ok_or_else(identities::missing)?;
-    let managers = identity.enrollments.keys();
-    let shown = managers.filter_map(|manager| reply(api, call, &identity, *manager));
-    Ok(Reply::list(shown.collect()))
+    let mut shown = Vec::new();
+    for manager in identity.enrollments.keys() {
+        shown.extend(reply(api, call, &identity, *manager).await?);
+    }
+    Ok(Reply::list(shown))
 }
 
 /// No more phones are taken in; phones and keys that are there stay (seam-api.md 10, row 6).

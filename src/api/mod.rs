@@ -1,13 +1,14 @@
 //! The HTTP API: Seam's routes and ours, answered from durable state and never waiting for HID; sandbox phones
 //! alone wait, for its simulator.
 //!
-//! Imports config, core, engine, sandbox, store, webhook, clock and telemetry. One list (`routes`) decides
+//! Imports config, core, engine, manager, sandbox, store, webhook, clock and telemetry. One list (`routes`) decides
 //! routes, verbs, parameters, scopes, whether client sessions may use them, and response keys; a request
 //! passes `keys`, `params` and one handler, whose `sight` ends where its caller's does.
-//! Promises: what was acknowledged is on disk; every answer is JSON and bears `seam-request-id`;
+//! Promises: what was acknowledged is on disk; every answer but metrics is JSON, and bears `seam-request-id`;
 //! no log line holds a body, a query or a key (contract.md G5, G7).
 
 mod acs_systems;
+mod adapter;
 mod automations;
 mod client_sessions;
 mod credentials;
@@ -24,6 +25,7 @@ mod phones;
 mod problem;
 mod routes;
 mod sandbox_phones;
+mod schedule;
 mod serve;
 mod show;
 mod show_credential;
@@ -33,6 +35,7 @@ mod systems;
 mod users;
 mod users_change;
 mod webhooks;
+mod why;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -52,6 +55,7 @@ pub use self::openapi::render as openapi_document;
 use self::params::Params;
 use self::problem::{Problem, json_response};
 use self::routes::{ALONE, ROUTES, Route};
+use self::schedule::Schedule;
 pub use self::serve::{Limits, serve, serve_with};
 use self::sight::Sight;
 use self::systems::Systems;
@@ -59,6 +63,7 @@ use crate::config::{Config, Scope};
 use crate::core::ids::Timestamp;
 use crate::emit;
 use crate::engine::Engine;
+use crate::manager::Manager;
 use crate::telemetry::{API_FAILED, API_REQUEST};
 
 /// A request that comes again within this time makes nothing twice: SDKs repeat what had no answer.
@@ -77,6 +82,7 @@ pub struct Api {
     engine: Arc<Engine>,
     settings: Arc<Mutex<Arc<Settings>>>,
     probe: Probe,
+    schedule: Arc<Schedule>,
     /// Nobody's until a request is let in.
     sight: Sight,
 }
@@ -100,13 +106,19 @@ impl Settings {
 }
 
 impl Api {
-    /// An API over an engine whose store is open; `probe` is asked for `/readyz`.
+    /// An API over an engine whose store is open, and the managers that work on it; `probe` is asked for `/readyz`.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, config: &Config, probe: Probe) -> Self {
+    pub fn new(
+        engine: Arc<Engine>,
+        config: &Config,
+        managers: Vec<Arc<Manager>>,
+        probe: Probe,
+    ) -> Self {
         Self {
             engine,
             settings: Arc::new(Mutex::new(Arc::new(Settings::of(config)))),
             probe,
+            schedule: Arc::new(Schedule::new(managers)),
             sight: Sight::Nobody,
         }
     }
@@ -148,6 +160,8 @@ impl Call {
 struct Reply {
     value: Value,
     pagination: Option<Value>,
+    /// What stands alone and is no JSON.
+    plain: Option<String>,
 }
 
 impl Reply {
@@ -155,6 +169,14 @@ impl Reply {
         Self {
             value,
             pagination: None,
+            plain: None,
+        }
+    }
+
+    fn plain(text: String) -> Self {
+        Self {
+            plain: Some(text),
+            ..Self::void()
         }
     }
 
@@ -265,7 +287,10 @@ async fn pass(api: &Api, route: &'static Route, request: Request) -> Result<Resp
         now: api.engine.now(),
         path: head.uri.path().to_owned(),
     };
-    let reply = (route.run)(&api, &call).await?;
+    let mut reply = (route.run)(&api, &call).await?;
+    if let Some(text) = reply.plain.take() {
+        return Ok(axum::response::IntoResponse::into_response(text));
+    }
     Ok(json_response(StatusCode::OK, &reply.into_json(route.key)))
 }
 

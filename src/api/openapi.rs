@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::openapi_schemas as schemas;
 use super::params::{Param, ParamKind};
 use super::problem::Problem;
-use super::routes::{ALONE, ROUTES, Route};
+use super::routes::{ALONE, PLAIN, ROUTES, Route};
 use super::{Call, Reply};
 use crate::config::Scope;
 
@@ -132,7 +132,11 @@ fn scope_name(scope: Scope) -> &'static str {
 
 fn responses(route: &Route) -> Value {
     let mut responses = Map::new();
-    responses.insert("200".to_owned(), answer("done", &success(route)));
+    let mut done = answer("done", &success(route));
+    if route.key == Some(PLAIN) {
+        done["content"] = json!({ PLAIN: { "schema": { "type": "string" } } });
+    }
+    responses.insert("200".to_owned(), done);
     let refusals = if route.scope.is_some() {
         KEYED_REFUSALS
     } else {
@@ -160,7 +164,7 @@ fn answer(description: &str, schema: &Value) -> Value {
 fn success(route: &Route) -> Value {
     let mut properties = Map::new();
     match route.key {
-        Some(ALONE) => return json!({ "type": "object" }),
+        Some(ALONE | PLAIN) => return json!({ "type": "object" }),
         // The empty schema takes anything; a test refuses a key without a table.
         Some(key) => {
             let schema = schemas::under(key).unwrap_or_else(|| json!({}));
@@ -315,7 +319,7 @@ mod tests {
                 assert_eq!(operation["security"], wanted, "{verb} {path}");
             }
             let path = route.paths[0];
-            if let Some(key) = route.key.filter(|key| *key != ALONE) {
+            if let Some(key) = route.key.filter(|key| !matches!(*key, ALONE | PLAIN)) {
                 assert!(schemas::under(key).is_some(), "{path}: no table for {key}");
             }
         }

@@ -77,6 +77,7 @@ use Shape::{Flag, Id, Instant, List, Number, Object, Open, OrNull, Ref, Text, Wo
 
 const TEXT_OR_NULL: Shape = OrNull(&Text);
 const INSTANT_OR_NULL: Shape = OrNull(&Instant);
+const NUMBER_OR_NULL: Shape = OrNull(&Number);
 const IDS: Shape = List(&Id);
 const TEXTS: Shape = List(&Text);
 const ERRORS: Shape = List(&Ref("issue_error"));
@@ -152,6 +153,7 @@ const AUTOMATION: &[Field] = &[
             need("state", TEXT_OR_NULL),
             need("reason", TEXT_OR_NULL),
             need("next_try_at", INSTANT_OR_NULL),
+            need("queue_position", NUMBER_OR_NULL),
             need("eta", INSTANT_OR_NULL),
             need(
                 "phones",
@@ -407,6 +409,37 @@ const RESOURCES: &[Resource] = &[
             need("is_publishable_key_auth_enabled", Flag),
             need("organization_id", OrNull(&Id)),
             need("connect_webview_customization", Open),
+        ],
+    ),
+    single(
+        "status",
+        &[
+            need("at", Instant),
+            need("identities", Number),
+            need("calls_under_way", Number),
+            need("owed", Open),
+            need(
+                "credential_managers",
+                List(&Object(&[
+                    need("name", Text),
+                    need("acs_system_id", Id),
+                    need("windows", Open),
+                    need("queue", Open),
+                    need("detection", Open),
+                ])),
+            ),
+        ],
+    ),
+    single(
+        "why",
+        &[
+            need("id", Id),
+            need("object_type", Text),
+            need("user_identity_id", Id),
+            need("text", Text),
+            need("effect", TEXT_OR_NULL),
+            need("queue_position", NUMBER_OR_NULL),
+            need("eta", INSTANT_OR_NULL),
         ],
     ),
     single("health", &[need("status", Words(&["ok"]))]),

@@ -46,6 +46,7 @@ pub(super) async fn page(
     let values = found.into_iter().map(|(_, value)| value).collect();
     Ok(Reply {
         value: Value::Array(values),
+        plain: None,
         pagination: Some(json!({
             "has_next_page": has_next_page,
             "next_page_cursor": cursor,

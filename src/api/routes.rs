@@ -11,8 +11,9 @@ use super::params::{
 };
 use super::problem::Problem;
 use super::{
-    Api, Call, Reply, acs_systems, automations, client_sessions, credentials, events, identities,
-    issue, link, openapi, phones, sandbox_phones, status, users, users_change, webhooks,
+    Api, Call, Reply, acs_systems, adapter, automations, client_sessions, credentials, events,
+    identities, issue, link, openapi, phones, sandbox_phones, status, users, users_change,
+    webhooks, why,
 };
 use crate::config::Scope;
 
@@ -34,6 +35,8 @@ pub(super) struct Route {
 
 /// The key of an answer that is no envelope.
 pub(super) const ALONE: &str = "";
+/// The key of an answer that is no JSON.
+pub(super) const PLAIN: &str = "text/plain";
 
 /// A handler.
 pub(super) type Run = for<'a> fn(&'a Api, &'a Call) -> Answer<'a>;
@@ -286,9 +289,13 @@ routes! {
         (id("client_session_id").required())
         : {client_sessions::delete};
 
+    Read Read ["/adapter/status"] () => "status": {adapter::status};
+    Read Read ["/adapter/why"] (id("id").required()) => "why": {why::why};
+
     Read Read or Session ["/workspaces/get"] () => "workspace": {at_once status::workspace};
     Probe Open ["/healthz"] () => "health": {at_once status::healthz};
     Probe Open ["/readyz"] () => "readiness": {status::readyz};
+    Probe Read ["/metrics"] () => "text/plain": {adapter::metrics};
     Probe Open ["/openapi.json"] () => "": {at_once openapi::document};
 }
 
@@ -313,7 +320,7 @@ mod tests {
                     assert!(route.scope == Some(Scope::Write), "{path}");
                 }
                 Verbs::Create => assert!(route.scope > Some(Scope::Read), "{path}"),
-                Verbs::Probe => assert!(route.scope.is_none(), "{path}"),
+                Verbs::Probe => assert!(route.scope <= Some(Scope::Read), "{path}"),
             }
             assert!(route.scope.is_some() || !route.sessions, "{path}");
             let names: BTreeSet<_> = route.params.iter().map(|param| param.name).collect();

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Settings;
+use super::schedule::NextCall;
 use super::systems::{Role, System};
 use crate::clock::rfc3339;
 use crate::core::identity::{AcsUser, Automation, CmUserState, Enrollment, Identity, Phone};
@@ -267,6 +268,7 @@ pub(super) fn enrollment_automation(
     settings: &Settings,
     policy: &Policy,
     (identity, manager, automation): (&Identity, AcsSystemId, &Automation),
+    next: Option<&NextCall>,
     now: Timestamp,
 ) -> Value {
     let state = state::automation(policy, identity, manager, now);
@@ -299,7 +301,8 @@ pub(super) fn enrollment_automation(
             "state": state.as_ref().map(|state| state.name),
             "reason": state.as_ref().and_then(|state| state.reason),
             "next_try_at": next_try_at.map(instant),
-            "eta": null,
+            "queue_position": next.map(|next| next.place.ahead + 1),
+            "eta": next.map(|next| instant(next.at)),
             "phones": phones.collect::<Vec<_>>(),
         },
     })

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::read::Table;
 use super::values::{
-    SECOND, any_duration, at_least, base_url, derive, digits, flag, id, secret, share, text, whole,
-    word,
+    SECOND, any_duration, at_least, base_url, derive, digits, flag, id, secret, share,
+    share_or_nothing, text, whole, word,
 };
 use super::{
     AdoptUsers, CardProfile, CredentialManager, Delivery, Environment, Invitations, PartNumber,
@@ -178,7 +178,7 @@ fn polling(mut table: Table<'_>) -> Option<Polling> {
     let events = table.required("events", word(&[("on", true), ("off", false)]));
     let interval = table.required("interval", at_least(SECOND));
     let overlap = table.required("overlap", any_duration);
-    let sweep_share = table.required("sweep_share", share);
+    let sweep_share = table.required("sweep_share", share_or_nothing);
     table.close();
     Some(Polling {
         events: events?,

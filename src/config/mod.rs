@@ -121,7 +121,7 @@ pub struct Polling {
     pub interval: Duration,
     /// How far each poll reaches back behind the last one.
     pub overlap: Duration,
-    /// The sweep's part of the window, above 0, at most 1.
+    /// The sweep's part of the window, at most 1; 0: nobody is swept.
     pub sweep_share: f64,
 }
 

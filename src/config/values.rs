@@ -114,8 +114,25 @@ pub(super) fn whole(least: u32) -> impl FnOnce(&Value) -> Result<u32, String> {
 
 /// Reads a number above 0 and at most 1.
 pub(super) fn share(value: &Value) -> Result<f64, String> {
+    number(value)
+        .filter(|number| *number > 0.0 && *number <= 1.0)
+        .ok_or_else(|| {
+            let shown = show(value);
+            format!("must be a number above 0 and at most 1, not {shown}")
+        })
+}
+
+/// Reads a number from 0 to 1.
+pub(super) fn share_or_nothing(value: &Value) -> Result<f64, String> {
+    number(value)
+        .filter(|number| (0.0..=1.0).contains(number))
+        .ok_or_else(|| format!("must be a number from 0 to 1, not {}", show(value)))
+}
+
+fn number(value: &Value) -> Option<f64> {
     match &value.kind {
         ValueKind::Float(number) => Some(*number),
+        ValueKind::I64(0) => Some(0.0),
         ValueKind::I64(1) => Some(1.0),
         ValueKind::String(text) => text.parse().ok(),
         ValueKind::Nil
@@ -127,13 +144,6 @@ pub(super) fn share(value: &Value) -> Result<f64, String> {
         | ValueKind::Array(_)
         | ValueKind::Table(_) => None,
     }
-    .filter(|number| *number > 0.0 && *number <= 1.0)
-    .ok_or_else(|| {
-        format!(
-            "must be a number above 0 and at most 1, not {}",
-            show(value)
-        )
-    })
 }
 
 /// Reads a duration of at least `least`.

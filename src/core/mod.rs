@@ -6,13 +6,14 @@
 //! is now owed to the outside, at most one [`Effect`] a [`Lane`]. No clock, no randomness, no I/O.
 //!
 //! Reading order: [`ids`], [`identity`], [`observation`], [`effect`], [`policy`], [`step`](mod@step),
-//! [`wish`], [`answer`], [`event`], [`plan`], [`state`], [`announce`], [`index`], [`backoff`], [`window`].
+//! [`wish`], [`answer`], [`event`], [`plan`], [`state`], [`announce`], [`index`], [`backoff`], [`window`], [`forecast`].
 
 pub mod announce;
 pub mod answer;
 pub mod backoff;
 pub mod effect;
 pub mod event;
+pub mod forecast;
 pub mod identity;
 pub mod ids;
 pub mod index;

@@ -21,6 +21,9 @@ pub fn places(requests: u32, share: f64) -> u32 {
 /// What withdrawals may use of a window, whatever the share (contract.md section 8).
 pub const WITHDRAWAL_SHARE: f64 = 0.99;
 
+/// What part of the calls may read people of whom no feed tells: a phone that is found must find room for its key.
+pub const READING_SHARE: f64 = 0.5;
+
 /// Weighted turns among the classes: each use costs a class 1/weight, and the cheapest that has work
 /// goes next. Withdrawals go first whenever there are any. Unused weight is lent by itself.
 #[derive(Clone, Debug, Default)]
@@ -60,21 +63,30 @@ impl Turns {
 
 /// What one call costs, by the weights of contract.md section 8; `None`: never.
 fn cost(class: Class, sweep_share: f64) -> Option<u64> {
-    let weight = match class {
-        Class::Withdrawal | Class::Timer => return Some(0),
-        Class::Issue => 60.0,
-        Class::Enroll => 20.0,
-        Class::Confirm | Class::Wait => 10.0,
-        // A share of the whole, in the others' currency: 100 units of weight.
-        Class::Sweep => 100.0 * sweep_share.clamp(0.0, 1.0),
-    };
+    if matches!(class, Class::Withdrawal | Class::Timer) {
+        return Some(0);
+    }
+    let weight = weight(class, sweep_share)?;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "between 6e4 and 6e8 for any weight ≥ 0.01"
     )]
     let cost = (6_000_000.0 / weight.max(0.01)) as u64;
-    (weight > 0.0).then_some(cost)
+    Some(cost)
+}
+
+/// How the classes share what withdrawals leave (contract.md section 8); `None`: it takes no part.
+pub(super) fn weight(class: Class, sweep_share: f64) -> Option<f64> {
+    let weight = match class {
+        Class::Withdrawal | Class::Timer => return None,
+        Class::Issue => 60.0,
+        Class::Enroll => 20.0,
+        Class::Confirm | Class::Wait => 10.0,
+        // A share of the whole, in the others' currency: 100 units of weight.
+        Class::Sweep => 100.0 * sweep_share.clamp(0.0, 1.0),
+    };
+    (weight > 0.0).then_some(weight)
 }
 
 #[cfg(test)]

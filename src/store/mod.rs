@@ -85,6 +85,9 @@ pub trait Store: Send + Sync {
     /// Which of these events were seen.
     fn seen_events(&self, manager: AcsSystemId, ids: Vec<String>) -> Verb<'_, BTreeSet<String>>;
 
+    /// Since when what an identity owes and is due waits in line, or when it will be due.
+    fn owed(&self, id: IdentityId) -> Verb<'_, BTreeMap<Lane, Timestamp>>;
+
     /// When all that a manager owes and is due was due, earliest first, by class; identities with a claim are left out.
     fn queue(
         &self,
@@ -173,7 +176,8 @@ pub struct Commit {
     pub id: IdentityId,
     /// The revision that it was computed from; 0 for a new one.
     pub expected: u64,
-    /// All that is owed from now on; `None`: unchanged.
+    /// All that is owed from now on; `None`: unchanged. What was due before it was owed waits in line since `now`, and
+    /// keeps its place in the queue as long as the lane owes the same.
     pub owed: Option<BTreeMap<Lane, Owed>>,
     /// Index rows to take out.
     pub rows_removed: BTreeSet<Row>,
@@ -265,7 +269,7 @@ pub struct Due {
     pub identity: IdentityId,
     /// Where.
     pub lane: Lane,
-    /// Since when.
+    /// Since when it waits in line.
     pub not_before: Timestamp,
 }
 

@@ -31,7 +31,7 @@ use super::{
     Slot, Store, Verb, Webhook,
 };
 use crate::core::announce::EventType;
-use crate::core::effect::Class;
+use crate::core::effect::{Class, Lane};
 use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use crate::core::index::{Kind, Row};
 
@@ -86,7 +86,7 @@ enum Access {
 impl Sqlite {
     /// Opens the database at `path`, and makes it (mode 0600) where there is none; its directory must
     /// exist. Refused with [`Error::InUse`] while somebody else has it open, and with [`Error::Newer`]
-    /// where a newer version wrote it. After a crash the file is checked first.
+    /// where a newer version wrote it.
     pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
         let place = Place::take(path)?;
         let writer = place.writer()?;
@@ -141,6 +141,12 @@ impl Sqlite {
             database: Arc::clone(&self.database),
             opening,
         })
+    }
+
+    /// The last owner did not get to close the database: [`Store::check`] is due.
+    pub fn crashed(&self) -> bool {
+        let place = self.database.place.as_ref();
+        place.is_some_and(|place| place.crashed)
     }
 
     /// How many transactions wrote since the database was opened; with many callers, fewer than commits.
@@ -281,6 +287,10 @@ impl Store for Sqlite {
 
     fn seen_events(&self, manager: AcsSystemId, ids: Vec<String>) -> Verb<'_, BTreeSet<String>> {
         Box::pin(self.read(move |conn| feeds::seen(conn, manager, &ids)))
+    }
+
+    fn owed(&self, id: IdentityId) -> Verb<'_, BTreeMap<Lane, Timestamp>> {
+        Box::pin(self.read(move |conn| read::owed(conn, id)))
     }
 
     fn queue(

@@ -1,5 +1,6 @@
 //! The HTTP API, in process over an in-memory store: bodies, dialects, errors, pages, and twice the same.
 
+mod adapter;
 mod broken;
 mod changes;
 mod dialect;

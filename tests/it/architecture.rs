@@ -15,7 +15,10 @@ const MAP: [(&str, &[&str]); 21] = [
     ("engine", &["core", "store", "clock", "telemetry"]),
     ("budget", &["core", "store", "origo", "engine"]),
     ("gate", &["core", "origo"]),
-    ("manager", &["core", "origo", "budget", "gate"]),
+    (
+        "manager",
+        &["core", "store", "origo", "engine", "budget", "gate"],
+    ),
     (
         "worker",
         &[
@@ -54,6 +57,7 @@ const MAP: [(&str, &[&str]); 21] = [
             "core",
             "store",
             "engine",
+            "manager",
             "webhook",
             "sandbox",
             "config",

@@ -31,6 +31,8 @@ const STATEMENTS: usize = 112;
 /// The file that is the database, and the lock that makes it ours alone while this lives.
 pub(super) struct Place {
     path: PathBuf,
+    /// The last daemon did not get to close the database.
+    pub(super) crashed: bool,
     _lock: File,
 }
 
@@ -45,6 +47,8 @@ impl Place {
             Err(TryLockError::WouldBlock) => return Err(Error::InUse),
             Err(TryLockError::Error(error)) => return Err(failed("lock", &lock_path, &error)),
         }
+        let log = beside(&path, "-wal").metadata();
+        let crashed = log.is_ok_and(|log| log.len() > 0);
         if !path.exists() {
             private(&path, OpenOptions::new().create_new(true))?;
             if let Some(parent) = path.parent() {
@@ -53,7 +57,11 @@ impl Place {
                     .map_err(|error| failed("sync", parent, &error))?;
             }
         }
-        Ok(Self { path, _lock: lock })
+        Ok(Self {
+            path,
+            crashed,
+            _lock: lock,
+        })
     }
 
     /// The connection that writes, its schema up to date.

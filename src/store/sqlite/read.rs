@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use uuid::Uuid;
 
 use super::cells::{Cells, json};
-use crate::core::effect::Class;
+use crate::core::effect::{Class, Lane};
 use crate::core::identity::Identity;
 use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use crate::core::index::{Kind, Row};
@@ -38,6 +38,7 @@ const LISTED: &str = "\
 const ABANDONED: &str = "\
     SELECT id FROM identities
     WHERE claim_token IS NOT NULL AND (claim_opening <> ?1 OR lease_until <= ?2) ORDER BY id";
+const OWED: &str = "SELECT lane, not_before FROM effects WHERE identity = ?1";
 const QUEUE: &str = "\
     SELECT e.not_before FROM effects AS e JOIN identities AS i ON i.id = e.identity
     WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3 AND i.claim_token IS NULL
@@ -159,6 +160,17 @@ pub(super) fn abandoned(
         abandoned.push(IdentityId(Cells::new(row, "identities", "?").get(0)?));
     }
     Ok(abandoned)
+}
+
+pub(super) fn owed(conn: &Connection, id: IdentityId) -> Result<BTreeMap<Lane, Timestamp>, Error> {
+    let mut owed = BTreeMap::new();
+    let mut statement = conn.prepare_cached(OWED)?;
+    let mut rows = statement.query(params![id.0])?;
+    while let Some(row) = rows.next()? {
+        let cells = Cells::new(row, "effects", id);
+        owed.insert(cells.get_json(0)?, Timestamp(cells.get(1)?));
+    }
+    Ok(owed)
 }
 
 pub(super) fn queue(

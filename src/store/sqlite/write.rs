@@ -9,7 +9,7 @@ use super::cells::{Cells, json, signed};
 use super::{outbox, sessions, slots};
 use crate::core::effect::{Lane, Owed};
 use crate::core::identity::Identity;
-use crate::core::ids::IdentityId;
+use crate::core::ids::{IdentityId, Timestamp};
 use crate::core::index::Row;
 use crate::store::journal::{self, Hash, ROOT};
 use crate::store::{ClaimChange, Commit, Error};
@@ -139,7 +139,7 @@ fn put(
         held.map(|held| held.lease_until),
     ])?;
     if let Some(owed) = &commit.owed {
-        replace_owed(conn, commit.id, owed)?;
+        replace_owed(conn, commit.id, owed, commit.now)?;
     }
     // A changed row is one removed and one added.
     for row in &commit.rows_removed {
@@ -166,17 +166,22 @@ fn replace_owed(
     conn: &Connection,
     id: IdentityId,
     owed: &BTreeMap<Lane, Owed>,
+    now: Timestamp,
 ) -> Result<(), Error> {
     let mut before = orders(conn, id)?;
     for (lane, owed) in owed {
         let lane = json(lane)?;
+        let known = before.remove(&lane);
+        let effect = json(&owed.effect)?;
+        let since = known.as_ref().filter(|known| known.effect == effect);
+        let since = since.map_or(now.0, |known| known.not_before.min(now.0));
         let order = Order {
             manager: owed.manager.map(|manager| manager.0),
             class: owed.class.name().to_owned(),
-            not_before: owed.not_before.0,
-            effect: json(&owed.effect)?,
+            not_before: owed.not_before.0.max(since),
+            effect,
         };
-        if before.remove(&lane).as_ref() != Some(&order) {
+        if known.as_ref() != Some(&order) {
             conn.prepare_cached(PUT_OWED)?.execute(params![
                 id.0,
                 lane,

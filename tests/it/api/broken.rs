@@ -2,7 +2,7 @@
 
 use origo_adapter::core::Timestamp;
 use origo_adapter::core::announce::EventType;
-use origo_adapter::core::effect::Class;
+use origo_adapter::core::effect::{Class, Lane};
 use origo_adapter::core::ids::{AcsSystemId, IdentityId};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::store::{
@@ -79,6 +79,10 @@ impl Store for Broken {
     }
 
     fn seen_events(&self, _: AcsSystemId, _: Vec<String>) -> Verb<'_, BTreeSet<String>> {
+        gone()
+    }
+
+    fn owed(&self, _: IdentityId) -> Verb<'_, BTreeMap<Lane, Timestamp>> {
         gone()
     }
 

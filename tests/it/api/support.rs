@@ -24,6 +24,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use uuid::{Uuid, uuid};
 
+use crate::support::manager::{NoWay, hq};
+
 pub(crate) const WORKSPACE: Uuid = uuid!("398d80b7-3f96-47c2-b85a-6f8ba21d07be");
 pub(crate) const HQ: Uuid = uuid!("6737e186-8d54-48ce-a7da-a0be4d252172");
 pub(crate) const LAB: Uuid = uuid!("11111111-8d54-48ce-a7da-a0be4d252172");
@@ -49,7 +51,7 @@ impl Clock for StoppedClock {
     }
 
     fn boottime(&self) -> Duration {
-        Duration::ZERO
+        Duration::from_millis(u64::try_from(self.now() - NOW).unwrap())
     }
 }
 
@@ -189,10 +191,11 @@ hash = "{}"
             Arc::<StoppedClock>::clone(&clock),
             policy,
         ));
+        let manager = Arc::new(hq(AcsSystemId(HQ), Arc::new(NoWay), &engine));
         let turning = Arc::new(AtomicBool::new(true));
         let probe = Arc::clone(&turning);
         let probe = Arc::new(move || probe.load(Ordering::SeqCst));
-        let api = Api::new(Arc::clone(&engine), &config, probe);
+        let api = Api::new(Arc::clone(&engine), &config, vec![manager], probe);
         let router = router(Arc::new(api));
         Self {
             engine,

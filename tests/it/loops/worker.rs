@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use origo_adapter::clock::Clock;
+use origo_adapter::core::Class;
 use origo_adapter::core::wish::Wish;
 use origo_adapter::engine::Engine;
 use origo_adapter::simulator::Fault;
@@ -323,4 +324,44 @@ async fn a_call_that_is_forbidden_waits_by_itself() {
     let loaded = rig.store().load(forbidden).await.unwrap().unwrap();
     let trouble = &loaded.identity.enrollments[&scene::manager()].user.trouble;
     assert!(trouble.failures > 0, "it is its own concern");
+}
+
+/// What the forecast says of each in a long queue, against when it was called.
+#[tokio::test]
+async fn the_forecast_of_a_queue_comes_true() {
+    let mut rig = Rig::new(|manager| {
+        manager.mobile_identities = budget("mobile_identities", 30, 0.9);
+    });
+    for n in 1..=120 {
+        rig.launch(n).await;
+        rig.pass(Duration::from_millis(10));
+    }
+    // Half of the window is taken already, at several moments.
+    for _ in 0..15 {
+        rig.works().await;
+        rig.pass(Duration::from_secs(3));
+    }
+    let began = rig.now();
+    let forecast = rig.manager.forecast(&rig.engine).await.unwrap();
+    let queue = forecast.queue[&Class::Enroll].clone();
+    assert_eq!(queue.len(), 105);
+    let expected: Vec<_> = queue
+        .iter()
+        .map(|due| forecast.place(Class::Enroll, *due, began))
+        .collect();
+    assert_eq!(expected[104].ahead, 104);
+    assert_eq!(expected[104].wait, forecast.drained(Class::Enroll));
+    for (n, place) in expected.iter().enumerate() {
+        let job = loop {
+            match rig.worker.next().await.unwrap() {
+                Next::Job(job) => break job,
+                Next::Wait(until) => rig.pass(until.unwrap().since(rig.now())),
+            }
+        };
+        let waited = rig.now().since(began);
+        rig.perform(job).await;
+        let off = waited.abs_diff(place.wait);
+        assert!(off <= waited / 10, "{n}: {waited:?}, said {:?}", place.wait);
+    }
+    assert!(rig.now().since(began) > 3 * WINDOW, "it was a long queue");
 }

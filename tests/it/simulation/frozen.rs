@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use origo_adapter::core::ids::Timestamp;
 use origo_adapter::engine::Engine;
-use origo_adapter::manager::Manager;
 use origo_adapter::worker::{self, Ended, Job};
 
 use super::story::Story;
@@ -25,7 +24,6 @@ const LONGEST_MS: u64 = 900_000;
 pub(super) struct Frozen {
     until: i64,
     engine: Arc<Engine>,
-    manager: Arc<Manager>,
     call: Pin<Box<dyn Future<Output = Ended>>>,
 }
 
@@ -99,7 +97,7 @@ impl Story {
         let mut frozen = Frozen {
             until,
             engine,
-            manager,
+
             call,
         };
         self.world.freeze(at);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use origo_adapter::core::announce::EventType;
-use origo_adapter::core::effect::Class;
+use origo_adapter::core::effect::{Class, Lane};
 use origo_adapter::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::store::sqlite::Sqlite;
@@ -150,6 +150,9 @@ impl Store for FusedStore {
     }
     fn seen_events(&self, manager: AcsSystemId, ids: Vec<String>) -> Verb<'_, BTreeSet<String>> {
         fused!(self, self.store.seen_events(manager, ids))
+    }
+    fn owed(&self, id: IdentityId) -> Verb<'_, BTreeMap<Lane, Timestamp>> {
+        fused!(self, self.store.owed(id))
     }
     fn queue(
         &self,

@@ -293,6 +293,53 @@ pub(super) async fn tells_the_queue(store: &dyn Store) {
     assert_eq!(queue[&Class::Issue], [at(20), at(30)], "2 is claimed");
 }
 
+pub(super) async fn what_is_owed_keeps_its_place_in_line(store: &dyn Store) {
+    let lane = Lane::Read(MANAGER);
+    let owing_at = |revision, now, class, due| Commit {
+        now: at(now),
+        ..owing(
+            commit(1, revision),
+            &[(lane.clone(), read_user(class, at(due)))],
+        )
+    };
+    let steps = [
+        (
+            "owed since the commit, not since ever",
+            10,
+            Class::Issue,
+            0,
+            10,
+        ),
+        ("the same call stays where it is", 20, Class::Issue, 5, 10),
+        ("in another class as well", 30, Class::Confirm, 5, 10),
+        ("one that is put off waits", 40, Class::Confirm, 90, 90),
+        (
+            "and is back in line when it is put forward",
+            50,
+            Class::Confirm,
+            0,
+            50,
+        ),
+        ("a clock that goes back", 5, Class::Confirm, 0, 5),
+    ];
+    for (revision, (what, now, class, due, expected)) in (0..).zip(steps) {
+        put(store, owing_at(revision, now, class, due)).await;
+        let owed = store.owed(id(1)).await.unwrap();
+        assert_eq!(owed[&lane], at(expected), "{what}");
+    }
+    put(
+        store,
+        Commit {
+            now: at(60),
+            ..owing(commit(1, 6), &[])
+        },
+    )
+    .await;
+    assert!(store.owed(id(1)).await.unwrap().is_empty());
+    put(store, owing_at(7, 70, Class::Confirm, 0)).await;
+    assert_eq!(store.owed(id(1)).await.unwrap()[&lane], at(70), "anew");
+}
+
 pub(super) async fn finds_no_damage(store: &dyn Store) {
     put(store, commit(1, 0)).await;
     store.check().await.unwrap();

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use origo_adapter::budget::{Budget, Ledger};
+use origo_adapter::core::Class;
 use origo_adapter::core::ids::AcsSystemId;
+use origo_adapter::core::window::READING_SHARE;
 use origo_adapter::engine::Engine;
 use origo_adapter::gate::{Forbidden, Gate};
 use origo_adapter::manager::{Echo, Manager, Polling, Progress};
-use origo_adapter::origo::{Client, Settings, Transport};
+use origo_adapter::origo::{Client, Sending, Settings, Transport};
 
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// In which each service takes 300 requests.
@@ -64,5 +66,16 @@ pub(crate) fn hq(id: AcsSystemId, transport: Arc<dyn Transport>, engine: &Arc<En
 pub(crate) fn budget(service: &str, requests: u32, share: f64) -> Arc<Budget> {
     let keys = vec![format!("{service}/organization/7001234")];
     let unanswered = REQUEST_TIMEOUT + Duration::from_mins(2);
-    Arc::new(Budget::new(keys, requests, WINDOW, share, unanswered))
+    let budget = Budget::new(keys, requests, WINDOW, share, unanswered);
+    let budget = budget.capped(Class::Sweep, 0.1);
+    Arc::new(budget.capped(Class::Wait, READING_SHARE))
+}
+
+/// A network that nothing may be sent through.
+pub(crate) struct NoWay;
+
+impl Transport for NoWay {
+    fn send(&self, request: http::Request<bytes::Bytes>) -> Sending<'_> {
+        panic!("{} was called", request.uri().path())
+    }
 }

@@ -1,0 +1,190 @@
+//! Commands that ask a running daemon, through its API.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+
+use super::{Refusal, load, runtime, say};
+
+/// A daemon answers from its own store, at once.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a running daemon is asked.
+#[derive(Args, Debug)]
+pub(super) struct Asked {
+    /// Where its API listens [default: api.listen of the configuration]
+    #[arg(long, value_name = "ADDRESS")]
+    api: Option<SocketAddr>,
+    /// File with a key of the API
+    #[arg(long, value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
+    /// A key of the API
+    #[arg(long, env = "SEAM_API_KEY", hide = true, hide_env_values = true)]
+    api_key: Option<SecretString>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Asked {
+    /// Sends one question and prints what comes back: as JSON, or as `tell` puts it.
+    pub(super) fn ask(
+        &self,
+        config: Option<&Path>,
+        path: &str,
+        query: &[(&str, &str)],
+        tell: impl FnOnce(&Value) -> String,
+    ) -> anyhow::Result<ExitCode> {
+        let address = match self.api {
+            Some(address) => address,
+            None => load(config)?.api.listen,
+        };
+        let key = self.key()?;
+        let answer = runtime()?.block_on(get(address, &key, path, query))?;
+        say(&if self.json {
+            serde_json::to_string_pretty(&answer)?
+        } else {
+            tell(&answer)
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn key(&self) -> anyhow::Result<SecretString> {
+        if let Some(path) = &self.api_key_file {
+            let text = std::fs::read_to_string(path);
+            let text =
+                text.with_context(|| format!("reading {} (--api-key-file)", path.display()))?;
+            return Ok(text.trim().to_owned().into());
+        }
+        let given = self.api_key.clone();
+        given.context(
+            "a key of the API is needed: --api-key-file, or SEAM_API_KEY in the environment",
+        )
+    }
+}
+
+/// What stands under the answer's key.
+async fn get(
+    address: SocketAddr,
+    key: &SecretString,
+    path: &str,
+    query: &[(&str, &str)],
+) -> anyhow::Result<Value> {
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()?;
+    let request = client
+        .get(format!("http://{address}{path}"))
+        .bearer_auth(key.expose_secret())
+        .query(query);
+    let answer = request
+        .send()
+        .await
+        .context(Refusal::Unavailable)
+        .with_context(|| format!("asking the daemon at {address}"))?;
+    let status = answer.status();
+    let mut body: Value = answer.json().await.context("understanding the answer")?;
+    if status.is_success() {
+        let key = path.rsplit('/').next().unwrap_or_default();
+        return Ok(body[key].take());
+    }
+    let message = body["error"]["message"]
+        .as_str()
+        .unwrap_or("no reason given");
+    let error = anyhow::anyhow!("the daemon at {address} says {status}: {message}");
+    Err(match status.as_u16() {
+        401 | 403 => error.context(Refusal::NotPermitted),
+        503 => error.context(Refusal::Unavailable),
+        _ => error,
+    })
+}
+
+/// The status as an operator reads it.
+pub(super) fn status(status: &Value) -> String {
+    let mut lines = vec![format!(
+        "{} identities, {} calls to HID under way",
+        status["identities"], status["calls_under_way"]
+    )];
+    for manager in status["credential_managers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        lines.push(text(&manager["name"]));
+        for (service, window) in manager["windows"].as_object().into_iter().flatten() {
+            lines.push(format!(
+                "  {service}: {}; {} of {} places of the window taken",
+                text(&window["condition"]),
+                window["used"],
+                window["limit"]
+            ));
+        }
+        let queue = manager["queue"].as_object();
+        for (class, queue) in queue.into_iter().flatten() {
+            lines.push(format!(
+                "  {class}: {} due, the oldest since {}; all sent by {}",
+                queue["due"],
+                text(&queue["oldest_due_at"]),
+                text(&queue["sent_by"])
+            ));
+        }
+        if queue.is_none_or(serde_json::Map::is_empty) {
+            lines.push("  nothing is due".to_owned());
+        }
+        let detection = &manager["detection"];
+        lines.push(format!(
+            "  new phones are found by {}, within {}",
+            text(&detection["by"]),
+            text(&detection["expected_latency"])
+        ));
+        if let Some(age) = detection["feed"]["cursor_age_s"].as_u64() {
+            let gaps = &detection["feed"]["gaps"];
+            lines.push(format!(
+                "  the feed was read up to {age} s ago; gaps: {gaps}"
+            ));
+        }
+    }
+    lines.join("\n")
+}
+
+/// The paragraph of a `why`.
+pub(super) fn why(why: &Value) -> String {
+    text(&why["text"])
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or("-").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_status_is_told_in_lines() {
+        let told = status(&json!({
+            "identities": 3, "calls_under_way": 1,
+            "credential_managers": [{
+                "name": "hq",
+                "windows": {"mobile_identities": {"used": 285, "limit": 285, "condition": "ok"}},
+                "queue": {"issue": {"due": 40, "oldest_due_at": "A", "sent_by": "B"}},
+                "detection": {"by": "events", "expected_latency": "5 s", "feed": {"cursor_age_s": 2, "gaps": 0}},
+            }],
+        }));
+        assert_eq!(
+            told,
+            "3 identities, 1 calls to HID under way\n\
+             hq\n  mobile_identities: ok; 285 of 285 places of the window taken\n  \
+             issue: 40 due, the oldest since A; all sent by B\n  \
+             new phones are found by events, within 5 s\n  the feed was read up to 2 s ago; gaps: 0"
+        );
+    }
+}

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{STORE_PAUSE, TURN_BOUND, rest, store_failed};
+use super::loops::{STORE_PAUSE, TURN_BOUND, rest, store_failed};
 use crate::config::Config;
 use crate::core::Timestamp;
 use crate::engine::Engine;

@@ -68,7 +68,7 @@ async fn who_waits_for_nothing_is_told_so_and_a_stranger_is_not_found() {
 #[tokio::test]
 async fn a_key_that_waits_is_named_with_its_state() {
     let world = World::new();
-    let person = world.person("ada").await;
+    let (person, _) = launch(&world, "ada").await;
     world.make_hid_user(&person).await;
     let user = world.acs_user(&person).await;
     let parent = world.parent(&user).await;

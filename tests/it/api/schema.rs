@@ -222,6 +222,8 @@ fn calls(ids: &Ids) -> Vec<(&'static str, Value)> {
         ("/events/list", issued.clone()),
         ("/events/get", issued),
         ("/workspaces/get", json!({})),
+        ("/adapter/status", json!({})),
+        ("/adapter/why", json!({"id": ids.ada})),
         ("/phones/deactivate", device),
         ("/acs/credentials/delete", credential),
         ("/acs/users/delete", acs_user),
@@ -301,7 +303,7 @@ async fn every_route_answers_as_documented() {
         world.ok(path, body).await;
         asked.insert(path);
     }
-    for path in ["/healthz", "/readyz", "/openapi.json"] {
+    for path in ["/healthz", "/readyz", "/metrics", "/openapi.json"] {
         assert_eq!(world.get(path).await.status, 200, "{path}");
         asked.insert(path);
     }

@@ -1,0 +1,152 @@
+//! From the configuration to policy, client and managers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::budget::{Budget, Ledger};
+use crate::clock::Clock;
+use crate::config::{self, Config, CredentialManager, WindowKey};
+use crate::core::Class;
+use crate::core::ids::AcsSystemId;
+use crate::core::policy::{ManagerPolicy, Policy};
+use crate::core::window::READING_SHARE;
+use crate::engine::Engine;
+use crate::gate::{Forbidden, Gate};
+use crate::manager::{Echo, Manager, Polling, Progress};
+use crate::origo::{Client, HttpTransport, Options, Places, Settings};
+
+/// The policy that a configuration asks for.
+#[must_use]
+pub fn policy(config: &Config) -> Policy {
+    let issuance = &config.issuance;
+    let managers = config.credential_managers.values().map(|manager| {
+        let invitations = &manager.invitations;
+        let policy = ManagerPolicy {
+            email_invitations: invitations.delivery == config::Delivery::Email,
+            max_renewals: if invitations.renew {
+                invitations.max_renewals
+            } else {
+                0
+            },
+            adopt_by_email: manager.adopt_users == config::AdoptUsers::ByEmail,
+            events: manager.polling.events,
+            overlap: manager.polling.overlap,
+        };
+        (AcsSystemId(manager.acs_system_id), policy)
+    });
+    Policy {
+        retry_schedule: issuance.retry_schedule.clone(),
+        settle_delay: issuance.settle_delay,
+        late_effect_bound: issuance.late_effect_bound,
+        give_up_after: issuance.give_up_after,
+        managers: managers.collect(),
+    }
+}
+
+/// A client for a configured credential manager.
+pub(super) fn client(
+    settings: &CredentialManager,
+    clock: Arc<dyn Clock>,
+    places: Arc<dyn Places>,
+) -> anyhow::Result<Client> {
+    let options = Options {
+        request_timeout: settings.request_timeout,
+        proxy: None,
+        ca_certificates: None,
+    };
+    let transport = HttpTransport::new(&options).context("preparing the HTTP client")?;
+    let now = Arc::new(move || clock.now());
+    let events_url = settings
+        .events_url
+        .clone()
+        .unwrap_or_else(|| settings.mobile_identities_url.clone());
+    let settings = Settings {
+        organization_id: settings.organization_id.clone(),
+        client_id: settings.client_id.clone(),
+        client_secret: settings.client_secret.clone(),
+        token_url: settings.token_url.clone(),
+        mobile_identities_url: settings.mobile_identities_url.clone(),
+        events_url,
+        application_id: settings.application_id.clone(),
+        application_version: settings.application_version.clone(),
+        request_timeout: settings.request_timeout,
+    };
+    Ok(Client::new(settings, Arc::new(transport), places, now))
+}
+
+pub(super) fn manager(
+    config: &Config,
+    name: &str,
+    settings: &CredentialManager,
+    engine: &Arc<Engine>,
+) -> anyhow::Result<Manager> {
+    let polling = &settings.polling;
+    let windows = &settings.windows;
+    let events_url = settings
+        .events_url
+        .as_ref()
+        .unwrap_or(&settings.mobile_identities_url);
+    let unanswered = settings.request_timeout + config.issuance.late_effect_bound;
+    let budget = |service: &str, url: &url::Url, window: &config::Window| {
+        let keys = window_keys(service, &settings.organization_id, url, windows.window_key);
+        let (requests, per, share) = (window.requests, window.per, window.share);
+        Budget::new(keys, requests, per, share, unanswered)
+    };
+    let ledger = Ledger {
+        engine: Arc::clone(engine),
+        token: Arc::new(budget("token", &settings.token_url, &windows.token)),
+        mobile_identities: Arc::new(
+            budget(
+                "mobile_identities",
+                &settings.mobile_identities_url,
+                &windows.mobile_identities,
+            )
+            .capped(Class::Sweep, polling.sweep_share)
+            .capped(Class::Wait, READING_SHARE),
+        ),
+        events: Arc::new(budget("events", events_url, &windows.events)),
+    };
+    let mobile_identities = Arc::clone(&ledger.mobile_identities);
+    let events = Arc::clone(&ledger.events);
+    Ok(Manager {
+        id: AcsSystemId(settings.acs_system_id),
+        name: name.to_owned(),
+        client: client(settings, Arc::clone(engine.clock()), Arc::new(ledger))
+            .with_context(|| format!("credential_managers.{name}"))?,
+        request_timeout: settings.request_timeout,
+        mobile_identities,
+        events,
+        polling: polling.events.then_some(Polling {
+            interval: polling.interval,
+            overlap: polling.overlap,
+        }),
+        sweep_share: polling.sweep_share,
+        gate: Gate::default(),
+        feed_gate: Gate::default(),
+        forbidden: Forbidden::default(),
+        progress: Progress::default(),
+        echo: Echo::default(),
+    })
+}
+
+/// A call counts per (organization, service) and per (host, service) (contract.md section 8).
+fn window_keys(service: &str, organization: &str, url: &url::Url, by: WindowKey) -> Vec<String> {
+    let organization = format!("{service}/organization/{organization}");
+    let host = format!("{service}/host/{}", url.host_str().unwrap_or_default());
+    match by {
+        WindowKey::Organization => vec![organization],
+        WindowKey::Host => vec![host],
+        WindowKey::Both => vec![organization, host],
+    }
+}
+
+pub(super) fn longest_request(config: &Config) -> Duration {
+    config
+        .credential_managers
+        .values()
+        .map(|manager| manager.request_timeout)
+        .max()
+        .unwrap_or_default()
+}

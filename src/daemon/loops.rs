@@ -1,0 +1,269 @@
+//! The loops: each asks for what is due, does it, and rests until something may be.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::core::Timestamp;
+use crate::emit;
+use crate::engine::Engine;
+use crate::lifecycle::{Beat, Lifecycle};
+use crate::manager::Manager;
+use crate::poller::{Polled, Poller};
+use crate::store;
+use crate::telemetry::{self, HEARTBEAT, STORE_DAMAGED, STORE_FAILED};
+use crate::worker::{self, Job, Next, Worker};
+
+/// Calls under way at once for one manager; one identity never has more than one.
+const CONCURRENCY: usize = 16;
+/// No loop sleeps longer: so a stepped clock is noticed, and the watchdog sees it turn.
+const LONGEST_SLEEP: Duration = Duration::from_secs(20);
+/// A loop that has not turned for so long hangs.
+pub(super) const TURN_BOUND: Duration = Duration::from_mins(1);
+/// Abandoned claims are looked for this often.
+const RECOVER_EVERY: Duration = Duration::from_secs(30);
+/// Beyond its lease and a request's time, a claim's owner may still be writing (contract.md section 2, Leases).
+const TAKEOVER_SLACK: Duration = Duration::from_secs(30);
+/// After the store failed.
+pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) async fn spawn_manager(
+    lifecycle: &Lifecycle,
+    engine: &Arc<Engine>,
+    manager: &Arc<Manager>,
+) -> Result<(), store::Error> {
+    if let Some(polling) = manager.polling {
+        let poller = Poller::open(Arc::clone(engine), Arc::clone(manager), polling).await?;
+        let name = format!("poller {}", manager.name);
+        let beat = lifecycle.beat(&name, TURN_BOUND);
+        lifecycle.spawn(
+            &name,
+            poll(
+                poller,
+                polling.interval,
+                Arc::clone(engine),
+                beat,
+                lifecycle.soft(),
+            ),
+        );
+    }
+    let name = format!("worker {}", manager.name);
+    let beat = lifecycle.beat(&name, TURN_BOUND);
+    lifecycle.spawn(
+        &name,
+        work(
+            Arc::clone(engine),
+            Arc::clone(manager),
+            beat,
+            lifecycle.soft(),
+        ),
+    );
+    Ok(())
+}
+
+/// Claims while it may, and lets what it claimed come to its end.
+async fn work(engine: Arc<Engine>, manager: Arc<Manager>, beat: Beat, soft: CancellationToken) {
+    let mut worker = Worker::new(Arc::clone(&engine), Arc::clone(&manager));
+    let mut commits = engine.commits();
+    let mut jobs = JoinSet::new();
+    while !soft.is_cancelled() {
+        beat.turn();
+        while jobs.try_join_next().is_some() {}
+        if jobs.len() >= CONCURRENCY {
+            tokio::select! {
+                _ = jobs.join_next() => {}
+                () = tokio::time::sleep(LONGEST_SLEEP) => {}
+            }
+            continue;
+        }
+        commits.mark_unchanged();
+        match worker.next().await {
+            Ok(Next::Job(job)) => {
+                let (engine, manager) = (Arc::clone(&engine), Arc::clone(&manager));
+                jobs.spawn(async move { carry_out(&engine, &manager, job).await });
+            }
+            Ok(Next::Wait(until)) => rest(&engine, until, Some(&mut commits), &soft).await,
+            Err(error) => {
+                store_failed(&error);
+                rest(&engine, Some(engine.now().plus(STORE_PAUSE)), None, &soft).await;
+            }
+        }
+    }
+    while jobs.join_next().await.is_some() {
+        beat.turn();
+    }
+}
+
+/// A store that cannot write may be able to soon; until then the outcome is kept here, for nobody else has it.
+async fn carry_out(engine: &Engine, manager: &Manager, job: Job) {
+    let ended = worker::perform(engine, manager, job).await;
+    while let Err(error) = ended.settle(engine).await {
+        store_failed(&error);
+        if !matches!(error, store::Error::Database(_)) {
+            return;
+        }
+        tokio::time::sleep(STORE_PAUSE).await;
+    }
+}
+
+async fn poll(
+    mut poller: Poller,
+    interval: Duration,
+    engine: Arc<Engine>,
+    beat: Beat,
+    soft: CancellationToken,
+) {
+    while !soft.is_cancelled() {
+        let pause = match poller.turn().await {
+            Ok(Polled::More(_)) => Duration::ZERO,
+            Ok(Polled::Done(_) | Polled::Failed) => interval,
+            Ok(Polled::NotBefore(at)) => at.since(engine.now()),
+            Err(error) => {
+                store_failed(&error);
+                STORE_PAUSE
+            }
+        };
+        sleep(pause, &beat, &soft).await;
+    }
+}
+
+/// Looks for what a crash may have done to the file. A large one takes long, and nobody waits for it.
+pub(super) fn spawn_check(lifecycle: &Lifecycle, engine: &Arc<Engine>, path: &Path) {
+    let (engine, soft, path) = (
+        Arc::clone(engine),
+        lifecycle.soft(),
+        path.display().to_string(),
+    );
+    lifecycle.spawn("check of the store", async move {
+        if let Err(error) = engine.store().check().await {
+            let chain = telemetry::chain(&error);
+            emit!(STORE_DAMAGED, store.path = %path, error = %chain; "{path}: {chain}");
+            return;
+        }
+        soft.cancelled().await;
+    });
+}
+
+pub(super) fn spawn_timer(lifecycle: &Lifecycle, engine: &Arc<Engine>) {
+    let (engine, soft) = (Arc::clone(engine), lifecycle.soft());
+    let beat = lifecycle.beat("timer", TURN_BOUND);
+    lifecycle.spawn("timer", async move {
+        let mut commits = engine.commits();
+        while !soft.is_cancelled() {
+            beat.turn();
+            commits.mark_unchanged();
+            match worker::wake(&engine).await {
+                Ok(next) => rest(&engine, next, Some(&mut commits), &soft).await,
+                Err(error) => {
+                    store_failed(&error);
+                    rest(&engine, Some(engine.now().plus(STORE_PAUSE)), None, &soft).await;
+                }
+            }
+        }
+    });
+}
+
+pub(super) fn spawn_recovery(lifecycle: &Lifecycle, engine: &Arc<Engine>, request: Duration) {
+    let (engine, soft) = (Arc::clone(engine), lifecycle.soft());
+    let beat = lifecycle.beat("recovery", TURN_BOUND + RECOVER_EVERY);
+    let late = i64::try_from((request + TAKEOVER_SLACK).as_millis()).unwrap_or(i64::MAX);
+    lifecycle.spawn("recovery", async move {
+        while !soft.is_cancelled() {
+            sleep(RECOVER_EVERY, &beat, &soft).await;
+            let before = Timestamp(engine.now().0 - late);
+            if let Err(error) = worker::recover(&engine, before).await {
+                store_failed(&error);
+            }
+        }
+    });
+}
+
+pub(super) fn spawn_heartbeat(
+    lifecycle: &Lifecycle,
+    engine: &Arc<Engine>,
+    managers: Vec<Arc<Manager>>,
+    every: Duration,
+) {
+    let (engine, soft, status) = (Arc::clone(engine), lifecycle.soft(), lifecycle.clone());
+    let beat = lifecycle.beat("heartbeat", TURN_BOUND);
+    lifecycle.spawn("heartbeat", async move {
+        loop {
+            sleep(every, &beat, &soft).await;
+            if soft.is_cancelled() {
+                return;
+            }
+            let condition: Vec<String> = managers.iter().map(|manager| condition(manager)).collect();
+            let condition = condition.join(", ");
+            match engine.store().counts().await {
+                Ok(counts) => {
+                    status.status(&format!("{} identities; HID: {condition}", counts.identities));
+                    emit!(HEARTBEAT, identities = counts.identities, claims = counts.claims, owed = ?counts.owed, hid = %condition;
+                        "{} identities; HID: {condition}", counts.identities);
+                }
+                Err(error) => store_failed(&error),
+            }
+        }
+    });
+}
+
+/// HID's condition as a manager's gates saw it last (contract.md section 6).
+fn condition(manager: &Manager) -> String {
+    let condition = if manager.echo.is_deaf() {
+        "deaf"
+    } else {
+        manager.gate.condition().name()
+    };
+    format!(
+        "{} {condition}, feed {}",
+        manager.name,
+        manager.feed_gate.condition().name()
+    )
+}
+
+/// Waits for so long, whatever becomes of the wall clock, or for the end.
+async fn sleep(pause: Duration, beat: &Beat, soft: &CancellationToken) {
+    let until = tokio::time::Instant::now() + pause;
+    loop {
+        beat.turn();
+        let next = until.min(tokio::time::Instant::now() + LONGEST_SLEEP);
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = soft.cancelled() => return,
+        }
+        if next == until {
+            return;
+        }
+    }
+}
+
+/// Waits for the time, for a commit where one matters, or for the end.
+pub(super) async fn rest(
+    engine: &Engine,
+    until: Option<Timestamp>,
+    commits: Option<&mut watch::Receiver<()>>,
+    soft: &CancellationToken,
+) {
+    let pause = until
+        .map_or(LONGEST_SLEEP, |until| until.since(engine.now()))
+        .min(LONGEST_SLEEP);
+    let committed = async {
+        match commits {
+            Some(commits) => commits.changed().await.unwrap_or(()),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        () = committed => {}
+        () = soft.cancelled() => {}
+    }
+}
+
+pub(super) fn store_failed(error: &store::Error) {
+    let chain = telemetry::chain(error);
+    emit!(STORE_FAILED, error = %chain; "the store failed: {chain}");
+}

@@ -1,5 +1,6 @@
 //! Engine, worker and poller, each by itself: a clock that stands still, the simulator in place of a network.
 
+mod calls;
 mod engine;
 mod poller;
 mod worker;

@@ -14,7 +14,7 @@ use crate::support::scene;
 
 const OVERLAP: Duration = Duration::from_mins(2);
 
-async fn poller(rig: &Rig) -> Poller {
+pub(super) async fn poller(rig: &Rig) -> Poller {
     let manager = Arc::clone(&rig.manager);
     let polling = manager.polling.unwrap();
     let opened = Poller::open(Arc::clone(&rig.engine), manager, polling);

@@ -1,0 +1,187 @@
+//! What each story costs in calls to Mobile Identities: exactly so many, in this order, and no read that nothing asks for.
+
+use std::time::Duration;
+
+use origo_adapter::core::effect::Effect;
+use origo_adapter::core::ids::{AcsUserId, PartNumber, PhoneId};
+use origo_adapter::core::wish::Wish;
+use origo_adapter::poller::{Polled, Poller};
+use origo_adapter::simulator::{Class, Device, Fault};
+use origo_adapter::worker::{Next, wake};
+use uuid::Uuid;
+
+use super::{Rig, person};
+use crate::support::scene;
+
+/// Between two polls.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// A daemon that lives: it polls, works and wakes, and every call is written down.
+struct Life {
+    rig: Rig,
+    poller: Poller,
+    calls: Vec<&'static str>,
+}
+
+impl Life {
+    async fn new() -> Self {
+        let rig = Rig::new(|manager| manager.sweep_share = 0.0);
+        let poller = super::poller::poller(&rig).await;
+        Self {
+            rig,
+            poller,
+            calls: Vec::new(),
+        }
+    }
+
+    /// The calls of this time, and no others since the last.
+    async fn live(&mut self, time: Duration) -> Vec<&'static str> {
+        let ends = self.rig.now().plus(time);
+        while self.rig.now() < ends {
+            wake(&self.rig.engine).await.unwrap();
+            while let Next::Job(job) = self.rig.worker.next().await.unwrap() {
+                self.calls.push(Effect::name(job.effect()));
+                self.rig.perform(job).await;
+            }
+            self.rig.pass(INTERVAL);
+            while let Polled::More(_) = self.poller.turn().await.unwrap() {}
+        }
+        std::mem::take(&mut self.calls)
+    }
+
+    async fn minutes(&mut self, minutes: u64) -> Vec<&'static str> {
+        self.live(Duration::from_mins(minutes)).await
+    }
+
+    async fn wish(&self, wish: Wish) {
+        self.rig.wish(1, &[wish]).await;
+    }
+
+    async fn parent(&self, n: u8, part_number: u8) {
+        let mut wish = scene::wish_parent(n, part_number);
+        if let Wish::Parent {
+            acs_user,
+            part_number: asked,
+            ..
+        } = &mut wish
+        {
+            *acs_user = AcsUserId(Uuid::from_u128(0xAC01));
+            *asked = PartNumber(format!("MID-SUB-EXAMPLE_{part_number}"));
+        }
+        self.wish(wish).await;
+    }
+
+    /// The person's next phone; HID's id of it.
+    fn redeem(&self) -> u64 {
+        let mut hid = self.rig.wire.hid.lock().unwrap();
+        let code = hid.pending_invitations()[0].code.clone();
+        let now = self.rig.clock.truth();
+        hid.redeem(now, &code, Device::default()).unwrap()
+    }
+
+    /// What HID holds for them.
+    fn keys(&self) -> usize {
+        let hid = self.rig.wire.hid.lock().unwrap();
+        hid.live_credentials().len()
+    }
+
+    fn breaks_next(&self, class: Class, fault: Fault) {
+        let mut hid = self.rig.wire.hid.lock().unwrap();
+        hid.faults_mut().next(class, fault);
+    }
+
+    /// Launched, with one parent and one phone.
+    async fn enrolled() -> (Self, PhoneId) {
+        let mut life = Self::new().await;
+        life.rig.launch(1).await;
+        life.parent(1, 1).await;
+        assert_eq!(life.minutes(1).await, ["create_user"], "with an invitation");
+        let container = life.redeem();
+        assert_eq!(life.minutes(1).await, ["issue"], "and no read");
+        assert_eq!(life.minutes(30).await, [""; 0], "the feed tells the rest");
+        assert_eq!(life.keys(), 1);
+        (life, phone(container))
+    }
+}
+
+fn phone(container: u64) -> PhoneId {
+    let container = scene::container(&container.to_string());
+    PhoneId::of(scene::manager(), &container)
+}
+
+#[tokio::test]
+async fn each_phone_costs_two_calls() {
+    let (mut life, _) = Life::enrolled().await;
+    for _ in 0..3 {
+        life.wish(scene::wish_invite(false)).await;
+        assert_eq!(life.minutes(1).await, ["create_invitation"]);
+        life.redeem();
+        assert_eq!(life.minutes(30).await, ["issue"]);
+    }
+}
+
+#[tokio::test]
+async fn who_has_everything_costs_nothing() {
+    let (mut life, _) = Life::enrolled().await;
+    assert_eq!(life.live(Duration::from_hours(48)).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_further_key_costs_a_call_and_a_shared_one_none() {
+    let (mut life, _) = Life::enrolled().await;
+    life.parent(2, 1).await;
+    assert_eq!(life.minutes(30).await, [""; 0], "the same part number");
+    life.parent(3, 2).await;
+    assert_eq!(life.minutes(30).await, ["issue"]);
+    life.wish(Wish::DeleteParent(scene::parent_id(1))).await;
+    assert_eq!(life.minutes(30).await, [""; 0], "another wants the same");
+}
+
+#[tokio::test]
+async fn a_withdrawal_is_confirmed_by_one_read() {
+    let (mut life, _) = Life::enrolled().await;
+    life.wish(Wish::DeleteParent(scene::parent_id(1))).await;
+    assert_eq!(life.minutes(30).await, ["revoke", "read_phone"]);
+    let (mut life, phone) = Life::enrolled().await;
+    life.wish(Wish::DeactivatePhone(phone)).await;
+    assert_eq!(life.minutes(30).await, ["delete_phone", "read_phone"]);
+}
+
+#[tokio::test]
+async fn a_person_who_goes_costs_what_is_left_of_them() {
+    let (mut life, _) = Life::enrolled().await;
+    life.wish(Wish::DeleteIdentity).await;
+    let calls = life.minutes(60).await;
+    assert_eq!(calls, ["revoke", "read_phone", "delete_user", "read_user"]);
+    let loaded = life.rig.store().load(person(1)).await.unwrap();
+    assert_eq!(loaded, None);
+}
+
+/// The invitation that came with the lost answer is found by reading the user.
+#[tokio::test]
+async fn a_lost_answer_costs_the_reads_that_end_the_doubt() {
+    let mut life = Life::new().await;
+    life.rig.launch(1).await;
+    life.parent(1, 1).await;
+    life.breaks_next(Class::UserCreate, Fault::LostReply);
+    let calls = life.minutes(30).await;
+    assert_eq!(calls, ["create_user", "search_user", "read_user"]);
+    let (mut life, _) = Life::enrolled().await;
+    life.parent(2, 2).await;
+    life.breaks_next(Class::Issue, Fault::LostReply);
+    let calls = life.minutes(90).await;
+    assert_eq!(calls, ["issue", "read_phone"], "it is there");
+}
+
+#[tokio::test]
+async fn an_issue_without_effect_is_repeated_once_and_watched_after() {
+    let (mut life, _) = Life::enrolled().await;
+    life.parent(2, 2).await;
+    life.breaks_next(Class::Issue, Fault::LostRequest);
+    let calls = life.minutes(90).await;
+    let reads = calls.iter().filter(|call| **call == "read_phone").count();
+    let issues = calls.iter().filter(|call| **call == "issue").count();
+    assert_eq!((issues, calls.len()), (2, 2 + reads), "{calls:?}");
+    // Two to end the doubt, and 1, 10 and 60 minutes after the repeat.
+    assert_eq!(reads, 5, "{calls:?}");
+}

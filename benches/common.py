@@ -310,6 +310,21 @@ def redeeming(site, every=0.3):
         raise failures[0]
 
 
+def register(site, count, *steps, first=0):
+    """Persons for whom the steps were done, one registered phone each; HID is left alone when it returns."""
+    control = site.control()
+    active = lambda: len(control.call("state")["active_containers"])
+    before = active()
+    control.window(OPEN, 1)
+    with Daemon(site) as daemon, redeeming(site):
+        persons = create(daemon, count, Person.launch, *steps, first=first)
+        wait("phones", lambda: active() - before >= count, 60 + count, every=1)
+        control.quiet(4)
+        # Known to the daemon, too.
+        wait("phones are seen", lambda: persons[-1].phones(daemon.api()), 60)
+    return persons
+
+
 def events_of(ledger, name):
     """The ledger's effects of one kind, as (milliseconds, details)."""
     return [(entry["at"], entry["effect"][name]) for entry in ledger["effects"] if name in entry["effect"]]

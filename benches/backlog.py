@@ -1,0 +1,43 @@
+"""Registers phones, lets all their issues wait at once, and watches how the window is used."""
+
+from common import SHARE, Daemon, Site, Table, each, options, register, say, wait
+
+asked = options(__doc__, phones=(2000, 120), requests=(300, 60), per=(10, 2))
+site, table = Site(asked, "site"), Table()
+control = site.control()
+places = int(asked.requests * SHARE)
+
+
+def issues():
+    return control.counts().get(("issue", "200"), 0)
+
+
+def ideal(calls):
+    """Seconds from the first to the last of so many calls, where each goes as soon as the share of the window allows."""
+    return (calls - 1) // places * asked.per
+
+
+persons = register(site, asked.phones)
+say(f"{len(persons)} phones are registered, no key is wanted yet")
+
+# Nobody can log in while the keys are asked for, so that the first issue finds all others waiting. The simulator's
+# window gets another key: what came before does not count.
+control.call("faults", {"token_refused": 1.0})
+control.window(asked.requests, asked.per)
+control.call("settings", {"window_key": "host"})
+with Daemon(site, requests=asked.requests, per=asked.per) as daemon:
+    each(persons, lambda api, person: person.grant(api), daemon.api)
+    say("all issues wait")
+    control.call("faults", {"preset": "none"})
+    # A minute is the longest pause between two tries to log in.
+    wait("all issues", lambda: issues() >= asked.phones, 120 + 3 * ideal(asked.phones), every=1)
+
+requests = [one for one in control.ledger()["requests"] if one["service"] == "mobile_identities"]
+issued = [one["at"] for one in requests if one["class"] == "issue"]
+first, last = min(issued), max(issued)
+used = [one for one in requests if first <= one["at"] <= last]
+took = (last - first) / 1000
+say(f"{len(used)} calls in {took:.1f} s; no schedule takes less than {ideal(len(used))} s")
+table.add("backlog: use of share × limit", ideal(len(used)) / took, at_least=0.97, limit=1)
+table.add("backlog: refusals by the window", control.refusals(), exactly=0, limit=0)
+table.end()

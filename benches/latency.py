@@ -1,0 +1,30 @@
+"""Lets phones register at random moments, and takes the time until each issue call from the simulator's ledger."""
+
+import random
+
+from common import OPEN, Daemon, Person, Site, Table, at_times, create, latencies, options, percentile, say, wait
+
+asked = options(__doc__, phones=(300, 20), gap=(0.7, 0.3), interval=1.0)
+site, table = Site(asked, "site"), Table()
+control = site.control()
+control.window(OPEN, 1)
+# A redeemed code is an ACTIVE phone in the same moment, so that nothing of HID's is measured.
+control.call("settings", {"container_ready_ms": 0})
+
+with Daemon(site, polling__interval=f"{asked.interval * 1000:.0f}ms") as daemon:
+    create(daemon, asked.phones, Person.launch, Person.grant)
+    wait("invitations", lambda: len(control.call("invitations")) == asked.phones, 600, every=1)
+    control.quiet(3)
+    codes = [item["code"] for item in control.call("invitations")]
+    random.shuffle(codes)
+    say(f"{len(codes)} people are invited; their phones come one by one")
+    span = asked.gap * len(codes)
+    at_times([random.uniform(0, span) for _ in codes], lambda index: control.call("redeem", {"code": codes[index]}))
+    issued = lambda: control.counts().get(("issue", "200"), 0) >= asked.phones
+    wait("issues", issued, 60 + 10 * asked.interval, every=1)
+
+found = [seconds / asked.interval for seconds in latencies(control.ledger())]
+assert len(found) == asked.phones
+table.add("registration → issue call, idle, p50", percentile(found, 50), at_most=0.6, limit=0.5, unit="intervals")
+table.add("registration → issue call, idle, p99", percentile(found, 99), at_most=1.2, limit=1.0, unit="intervals")
+table.end()

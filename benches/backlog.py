@@ -8,10 +8,6 @@ control = site.control()
 places = int(asked.requests * SHARE)
 
 
-def issues():
-    return control.counts().get(("issue", "200"), 0)
-
-
 def ideal(calls):
     """Seconds from the first to the last of so many calls, where each goes as soon as the share of the window allows."""
     return (calls - 1) // places * asked.per
@@ -30,9 +26,9 @@ with Daemon(site, requests=asked.requests, per=asked.per) as daemon:
     say("all issues wait")
     control.call("faults", {"preset": "none"})
     # A minute is the longest pause between two tries to log in.
-    wait("all issues", lambda: issues() >= asked.phones, 120 + 3 * ideal(asked.phones), every=1)
+    wait("all issues", lambda: control.issues() >= asked.phones, 120 + 3 * ideal(asked.phones), every=1)
 
-requests = [one for one in control.ledger()["requests"] if one["service"] == "mobile_identities"]
+requests = control.requests()
 issued = [one["at"] for one in requests if one["class"] == "issue"]
 first, last = min(issued), max(issued)
 used = [one for one in requests if first <= one["at"] <= last]

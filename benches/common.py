@@ -21,6 +21,7 @@ import time
 ACCESS_SYSTEM = "8aaa5fa0-9381-4463-a0ed-85f9c1fbcef4"
 MANAGER = "6737e186-8d54-48ce-a7da-a0be4d252172"
 ORGANIZATION = "7001234"
+STOCK_OVERLAP = "2m"
 PART_NUMBER = "MID-SUB-EXAMPLE_1"
 MISSED = 3
 # No window at all, for whoever does not ask what windows do.
@@ -75,19 +76,25 @@ class Control(Http):
     def ledger(self):
         return self.call("ledger")
 
-    def counts(self, service="mobile_identities", **wanted):
-        """Requests so far, also those that were refused or lost: {(class, outcome): count}."""
+    def tail(self, name):
+        """The ledger from that key on; what took effect comes before it and may be a hundred megabytes."""
         _, text = self.ask("GET", "/control/ledger")
-        # Only the end of what may be a hundred megabytes is of interest.
-        rows = json.loads(text[text.rindex(b'"requests_by_class":') + len(b'"requests_by_class":') : -1])
-        return {
-            (row["class"], row["outcome"]): row["count"]
-            for row in rows
-            if row["service"] == service and all(row[name] == value for name, value in wanted.items())
-        }
+        return json.loads(b"{" + text[text.rindex(f'"{name}":['.encode()) :])
 
-    def calls(self, **wanted):
-        return sum(self.counts(**wanted).values())
+    def requests(self, service="mobile_identities"):
+        """Every request so far, also those that were refused or lost, oldest first."""
+        return [one for one in self.tail("requests")["requests"] if one["service"] == service]
+
+    def counts(self, service="mobile_identities"):
+        """The same, as {(class, outcome): count}."""
+        rows = self.tail("requests_by_class")["requests_by_class"]
+        return {(row["class"], row["outcome"]): row["count"] for row in rows if row["service"] == service}
+
+    def calls(self):
+        return sum(self.counts().values())
+
+    def issues(self):
+        return self.counts().get(("issue", "200"), 0)
 
     def window(self, requests, per):
         """Windows of the Mobile Identities API; the others stay open."""
@@ -99,7 +106,7 @@ class Control(Http):
         """Calls that met a full window."""
         return sum("window_exceeded" in violation for violation in self.call("violations"))
 
-    def quiet(self, seconds, limit=600):
+    def quiet(self, seconds, limit=600, every=0.5):
         """Waits until no Mobile Identities call has come for so long."""
         seen, since = self.calls(), time.monotonic()
 
@@ -110,7 +117,7 @@ class Control(Http):
                 seen, since = now, time.monotonic()
             return time.monotonic() - since >= seconds
 
-        wait("HID is left alone", still, limit, every=0.5)
+        wait("HID is left alone", still, limit, every)
 
 
 class Site:
@@ -132,7 +139,9 @@ class Daemon:
     def __init__(self, site, *, hid=None, requests=OPEN, per=1, share=SHARE, **settings):
         self.site = site
         self.address = f"127.0.0.1:{free_port()}"
-        manager = {"polling__interval": "1s"}
+        # Where everything goes faster than HID's windows allow in life, the feed is denser than in life as well, and
+        # an overlap of two minutes would be one of hours.
+        manager = {"polling__interval": "1s", "polling__overlap": "5s"}
         for window in ("mobile_identities", "events", "token"):
             limited = window == "mobile_identities"
             manager[f"windows__{window}__requests"] = requests if limited else OPEN
@@ -162,7 +171,7 @@ class Daemon:
                 log = (self.site.folder / "daemon.log").read_text()
                 raise RuntimeError(f"the daemon did not start:\n{log[-2000:]}")
             time.sleep(0.002)
-        self.ready_in = time.monotonic() - begun
+        self.ready_in, self.ready_at = time.monotonic() - begun, time.time() * 1000
 
     def is_ready(self):
         try:
@@ -286,8 +295,8 @@ def create(daemon, count, *steps, first=0):
 
 @contextlib.contextmanager
 def redeeming(site, every=0.3):
-    """Meanwhile whoever has a code redeems it."""
-    over, failures = threading.Event(), []
+    """Meanwhile whoever has a code redeems it; gives the list of the codes that were."""
+    over, failures, redeemed = threading.Event(), [], []
 
     def redeem():
         control = site.control()
@@ -295,6 +304,7 @@ def redeeming(site, every=0.3):
             while not over.is_set():
                 for item in control.call("invitations"):
                     control.call("redeem", {"code": item["code"]})
+                    redeemed.append(item["code"])
                 over.wait(every)
         except Exception as error:  # Told when it is over.
             failures.append(error)
@@ -302,7 +312,7 @@ def redeeming(site, every=0.3):
     thread = threading.Thread(target=redeem, daemon=True)
     thread.start()
     try:
-        yield
+        yield redeemed
     finally:
         over.set()
         thread.join()

@@ -1,5 +1,7 @@
 """Registers phones, lets all their issues wait at once, and watches how the window is used."""
 
+from collections import Counter
+
 from common import SHARE, Daemon, Site, Table, each, options, register, say, wait
 
 asked = options(__doc__, phones=(2000, 120), requests=(300, 60), per=(10, 2))
@@ -33,7 +35,9 @@ issued = [one["at"] for one in requests if one["class"] == "issue"]
 first, last = min(issued), max(issued)
 used = [one for one in requests if first <= one["at"] <= last]
 took = (last - first) / 1000
+say(f"{dict(Counter(one['class'] for one in used))}")
 say(f"{len(used)} calls in {took:.1f} s; no schedule takes less than {ideal(len(used))} s")
 table.add("backlog: use of share × limit", ideal(len(used)) / took, at_least=0.97, limit=1)
+table.add("backlog: MI calls an issue", len(used) / len(issued), limit=1)
 table.add("backlog: refusals by the window", control.refusals(), exactly=0, limit=0)
 table.end()

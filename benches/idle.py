@@ -8,7 +8,7 @@ import time
 from common import OPEN, Daemon, Person, Site, Table, create, options, redeeming, say, wait
 
 DATABASE = "state.db*"
-BATCH = 2000
+BATCH = 500
 
 asked = options(
     __doc__, people=(100_000, 200), seconds=(180, 10), settle=(60, 5), sweep_share=0.0, keep=None, **{"from": None}
@@ -34,7 +34,7 @@ def load(daemon):
             count = min(BATCH, asked.people - first)
             create(daemon, count, Person.launch, Person.grant, first=first)
             wait("phones", lambda: len(redeemed) >= first, 600, every=1)
-            if first % (10 * BATCH) == 0:
+            if first % 5000 == 0:
                 say(f"{first + count} people created, {len(redeemed)} phones, {time.monotonic() - begun:.0f} s")
         wait("the last phones", lambda: len(redeemed) >= asked.people, 600, every=1)
         # Seldom: the ledger is long.

@@ -249,9 +249,17 @@ class Person:
         self.key, self.name = f"person-{number}", f"Person Number{number}"
         self.email = f"person-{number}@tenant.example"
 
+    def identity_asked(self):
+        return {"user_identity_key": self.key, "full_name": self.name, "email_address": self.email}
+
+    def identify(self, api):
+        made = api.call("/user_identities/create", **self.identity_asked())["user_identity"]
+        self.identity = made["user_identity_id"]
+        return self
+
     def create(self, api):
-        asked = {"user_identity_key": self.key, "full_name": self.name, "email_address": self.email}
-        self.identity = api.call("/user_identities/create", **asked)["user_identity"]["user_identity_id"]
+        """In our store and as a user of the access system; HID knows nothing of it."""
+        self.identify(api)
         asked = {"acs_system_id": ACCESS_SYSTEM, "full_name": self.name, "user_identity_id": self.identity}
         self.user = api.call("/acs/users/create", **asked)["acs_user"]["acs_user_id"]
         return self
@@ -264,10 +272,13 @@ class Person:
         self.automation = made["enrollment_automation"]["enrollment_automation_id"]
         return self
 
+    def credential_asked(self):
+        asked = {"acs_user_id": self.user, "access_method": "mobile_key", "is_multi_phone_sync_credential": True}
+        return {**asked, "card_format": "rfid48", "facility_code": "9"}
+
     def grant(self, api):
         """Wants a key on each of the person's phones."""
-        asked = {"acs_user_id": self.user, "access_method": "mobile_key", "is_multi_phone_sync_credential": True}
-        made = api.call("/acs/credentials/create", card_format="rfid48", facility_code="9", **asked)
+        made = api.call("/acs/credentials/create", **self.credential_asked())
         self.credential = made["acs_credential"]["acs_credential_id"]
         return self
 
@@ -349,10 +360,18 @@ def latencies(ledger):
     return [(issued[container] - at) / 1000 for container, at in active.items() if container in issued]
 
 
+def arrivals(count, span, interval):
+    """Random moments within so many seconds, in order, and spread evenly over the phases of whatever happens once an
+    interval: when a poll begins is chance, and no few hundred phones should be lucky or unlucky with it."""
+    golden = (5**0.5 - 1) / 2
+    slots = sorted(random.uniform(0, span) // interval for _ in range(count))
+    return sorted((slot + golden * number % 1) * interval for number, slot in enumerate(slots))
+
+
 def at_times(moments, act):
-    """Lets `act(index)` happen at these seconds from now, in order."""
+    """Lets `act(index)` happen at these seconds from now, which are in order."""
     begun = time.monotonic()
-    for index, moment in enumerate(sorted(moments)):
+    for index, moment in enumerate(moments):
         time.sleep(max(0.0, begun + moment - time.monotonic()))
         act(index)
 

@@ -3,7 +3,7 @@
 import random
 
 from common import OPEN, STOCK_OVERLAP, Daemon, Person, Site, Table
-from common import at_times, create, latencies, options, percentile, say, wait
+from common import arrivals, at_times, create, latencies, options, percentile, say, wait
 
 asked = options(__doc__, phones=(300, 20), gap=(0.7, 0.3), interval=1.0)
 site, table = Site(asked, "site"), Table()
@@ -20,8 +20,8 @@ with Daemon(site, polling__interval=interval, polling__overlap=STOCK_OVERLAP) as
     codes = [item["code"] for item in control.call("invitations")]
     random.shuffle(codes)
     say(f"{len(codes)} people are invited; their phones come one by one")
-    span = asked.gap * len(codes)
-    at_times([random.uniform(0, span) for _ in codes], lambda index: control.call("redeem", {"code": codes[index]}))
+    moments = arrivals(len(codes), asked.gap * len(codes), asked.interval)
+    at_times(moments, lambda index: control.call("redeem", {"code": codes[index]}))
     wait("issues", lambda: control.issues() >= asked.phones, 60 + 10 * asked.interval, every=1)
 
 found = [seconds / asked.interval for seconds in latencies(control.ledger())]

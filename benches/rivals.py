@@ -9,7 +9,7 @@ import threading
 import time
 
 from common import PER, REQUESTS, Daemon, Person, Site, Table
-from common import create, latencies, options, percentile, say, spawn, wait
+from common import arrivals, create, latencies, options, percentile, say, spawn, wait
 
 SCALE = 60
 INTERVAL = 1
@@ -20,7 +20,7 @@ asked = options(
 )
 folder = pathlib.Path(asked.scratch)
 people = [Person(number) for number in range(asked.people)]
-moments = sorted((random.uniform(0, asked.day), person.email) for person in people)
+moments = list(zip(arrivals(len(people), asked.day, INTERVAL), random.sample(people, len(people))))
 
 
 class Contestant:
@@ -38,7 +38,7 @@ class Contestant:
         while coming or late:
             now = time.monotonic() - begun
             while coming and coming[0][0] <= now:
-                late.append(coming.pop(0)[1])
+                late.append(coming.pop(0)[1].email)
             invited = {item["email"]: item["code"] for item in control.call("invitations")} if late else {}
             for email in [email for email in late if email in invited]:
                 control.call("redeem", {"code": invited[email]})

@@ -25,7 +25,7 @@ need_program() {
 site_address() {
     local found
     for _ in $(seq 300); do
-        found=$(sed -n "/\"event\":\"$2\"/s/.*\"address\":\"\\([^\"]*\\)\".*/\\1/p" "$1" | head -n 1)
+        found=$(sed -n "/\"event\":\"$2\"/s/.*\"address\":\"\\([^\"]*\\)\".*/\\1/p" "$1" 2>/dev/null | head -n 1)
         [ -n "$found" ] && echo "$found" && return
         sleep 0.1
     done

@@ -18,12 +18,9 @@ def ideal(calls):
 persons = register(site, asked.phones)
 say(f"{len(persons)} phones are registered, no key is wanted yet")
 
-# Nobody can log in while the keys are asked for, so that the first issue finds all others waiting. The simulator's
-# window gets another key: what came before does not count.
+# Nobody can log in while the keys are asked for, so that the first issue finds all others waiting.
 control.call("faults", {"token_refused": 1.0})
-control.window(asked.requests, asked.per)
-control.call("settings", {"window_key": "host"})
-with Daemon(site, requests=asked.requests, per=asked.per) as daemon:
+with Daemon(site, **site.fresh_window(asked.requests, asked.per)) as daemon:
     each(persons, lambda api, person: person.grant(api), daemon.api)
     say("all issues wait")
     control.call("faults", {"preset": "none"})

@@ -132,6 +132,15 @@ class Site:
     def control(self):
         return Control(self.hid)
 
+    def fresh_window(self, requests, per):
+        """Lets HID limit calls from now on; gives settings for a daemon that does so, too. Windows are then counted by
+        host, and the host has another name than before: what came before counts for nobody."""
+        control = self.control()
+        control.window(requests, per)
+        control.call("settings", {"window_key": "host"})
+        name = self.hid.replace("127.0.0.1", "localhost")
+        return {"hid": name, "requests": requests, "per": per, "windows__window_key": "host"}
+
 
 class Daemon:
     """A running daemon of a site; a setting is what the configuration calls it: `polling__interval="5s"`."""
@@ -405,6 +414,8 @@ class Table:
 
     def end(self):
         """Prints and leaves."""
+        load = ", ".join(f"{load:.1f}" for load in os.getloadavg())
+        say(f"{len(os.sched_getaffinity(0))} cores, whose load was {load} in the last 1, 5 and 15 minutes")
         print(self.HEADER, *self.rows, sep="\n", flush=True)
         if "BENCH_RESULTS" in os.environ:
             with open(os.environ["BENCH_RESULTS"], "a") as results:
@@ -414,7 +425,7 @@ class Table:
 
 def options(description, **defaults):
     """The command line: `--name VALUE` for each default; a pair of defaults is (in full, with --quick)."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(prog=sys.argv[0].removesuffix(".py"), description=description)
     parser.add_argument("--program", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--scratch", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="small counts, to see that the bench still works")
@@ -422,7 +433,7 @@ def options(description, **defaults):
     for name, value in defaults.items():
         value = value[small] if isinstance(value, tuple) else value
         kind = type(value) if value is not None else str
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=value, help=" ")
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=value, help="default: %(default)s")
     # So that everything begun here is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     random.seed(1)

@@ -16,11 +16,8 @@ waiting = register(site, asked.people)
 holders = register(site, asked.lost, Person.grant, first=asked.people)
 say(f"{asked.people} phones without a key and {asked.lost} with one are registered")
 
-# Another key of the simulator's window: what came before does not count.
-control.window(REQUESTS, PER)
-control.call("settings", {"window_key": "host"})
 answered, before = {}, control.calls()
-with Daemon(site, requests=REQUESTS, per=PER) as daemon:
+with Daemon(site, **site.fresh_window(REQUESTS, PER)) as daemon:
     begun = time.monotonic()
     each(waiting, lambda api, person: person.grant(api), daemon.api)
     wait("the share is used up", lambda: control.calls() - before >= places, 60)

@@ -83,12 +83,20 @@ class Control(Http):
 
     def requests(self, service="mobile_identities"):
         """Every request so far, also those that were refused or lost, oldest first."""
-        return [one for one in self.tail("requests")["requests"] if one["service"] == service]
+        return [
+            one
+            for one in self.tail("requests")["requests"]
+            if one["service"] == service and not is_echo(one["outcome"])
+        ]
 
     def counts(self, service="mobile_identities"):
         """The same, as {(class, outcome): count}."""
         rows = self.tail("requests_by_class")["requests_by_class"]
-        return {(row["class"], row["outcome"]): row["count"] for row in rows if row["service"] == service}
+        return {
+            (row["class"], row["outcome"]): row["count"]
+            for row in rows
+            if row["service"] == service and not is_echo(row["outcome"])
+        }
 
     def calls(self):
         return sum(self.counts().values())
@@ -118,6 +126,11 @@ class Control(Http):
             return time.monotonic() - since >= seconds
 
         wait("HID is left alone", still, limit, every)
+
+
+def is_echo(outcome):
+    """A call that takes effect late is in the ledger twice: as it was cut off, and with its late answer."""
+    return outcome.startswith("late_") and outcome != "late_effect"
 
 
 class Site:

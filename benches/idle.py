@@ -58,7 +58,10 @@ class Watched:
         """Seconds used so far."""
         # Behind the command's name, which may hold anything; user and system time are fields 14 and 15 of all.
         fields = (self.folder / "stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        ticks = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        # Some kernels see only what runs at a tick; the scheduler counts nanoseconds, of threads that live.
+        tasks = (self.folder / "task").glob("*/schedstat")
+        return ticks, sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
     def wakes(self):
         """How often each thread went to sleep by itself, so far."""
@@ -80,7 +83,7 @@ def watch(daemon):
         time.sleep(min(5, asked.seconds))
         memory.append(watched.memory())
     took = time.monotonic() - begun
-    share = (watched.processor() - processor) / took
+    share = max(now - then for now, then in zip(watched.processor(), processor)) / took
     woken = sum(count - wakes.get(task, 0) for task, count in watched.wakes().items())
     calls = control.calls() - calls
     people = f"{asked.people:,} people"
@@ -98,6 +101,9 @@ def kill(daemon):
     people = f"{asked.people:,} people"
     table.add(f"{people}: ready after kill -9", daemon.ready_in, at_most=0.5, unit="s")
     table.add(f"{people}: MI calls by then", len(calls), exactly=0, limit=0)
+    time.sleep(asked.settle)
+    memory = Watched(daemon.process.pid).memory()
+    table.add(f"{people}: resident memory after that", memory, at_most=48, unit="MiB")
 
 
 origin = getattr(asked, "from") and pathlib.Path(getattr(asked, "from"))

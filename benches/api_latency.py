@@ -56,6 +56,8 @@ with Daemon(site) as daemon:
     measure(api, f"`{path}`", 50, [(path, person.identity_asked()) for person in new])
     path = "/acs/credentials/create"
     measure(api, f"`{path}`", 50, [(path, person.credential_asked()) for person in sample])
+    # A drain would wait for calls that HID never answers.
+    daemon.kill()
 hung = [one for one in control.tail("requests")["requests"] if one["outcome"] == "hang"]
 say(f"calls that HID left without an answer meanwhile: {len(hung)}")
 table.end()

@@ -11,7 +11,7 @@ DATABASE = "state.db*"
 BATCH = 500
 
 asked = options(
-    __doc__, people=(100_000, 200), seconds=(180, 10), settle=(60, 5), sweep_share=0.0, keep=None, **{"from": None}
+    __doc__, people=(100_000, 100), seconds=(180, 10), settle=(60, 3), sweep_share=0.0, keep=None, **{"from": None}
 )
 site, table = Site(asked, "site"), Table()
 control = site.control()
@@ -40,7 +40,7 @@ def load(daemon):
         # Seldom: the ledger is long.
         pause = 1 + asked.people / 5000
         wait("the last issues", lambda: control.issues() >= asked.people, 1200, pause)
-    control.quiet(10 + pause, every=pause)
+    control.quiet(3 + pause, every=pause)
     say(f"{asked.people} people with a phone and a key were loaded in {time.monotonic() - begun:.0f} s")
 
 

@@ -54,19 +54,19 @@ class Watched:
         """Resident, MiB."""
         return self.field(self.folder / "status", "VmRSS") / 1024
 
-    def processor(self):
-        """Seconds used so far."""
+    def ticks(self):
+        """Seconds of processor so far, as far as a tick saw them."""
         # Behind the command's name, which may hold anything; user and system time are fields 14 and 15 of all.
         fields = (self.folder / "stat").read_text().rpartition(")")[2].split()
-        ticks = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        # Some kernels see only what runs at a tick; the scheduler counts nanoseconds, of threads that live.
-        tasks = (self.folder / "task").glob("*/schedstat")
-        return ticks, sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def wakes(self):
-        """How often each thread went to sleep by itself, so far."""
-        tasks = (self.folder / "task").iterdir()
-        return {task.name: self.field(task / "status", "voluntary_ctxt_switches") for task in tasks}
+    def tasks(self):
+        """Of each thread that lives: seconds of processor, and how often it went to sleep by itself."""
+        found = {}
+        for task in (self.folder / "task").iterdir():
+            seconds = int((task / "schedstat").read_text().split()[0]) / 1e9
+            found[task.name] = (seconds, self.field(task / "status", "voluntary_ctxt_switches"))
+        return found
 
     @staticmethod
     def field(file, name):
@@ -77,14 +77,19 @@ def watch(daemon):
     say(f"watching for {asked.seconds} s, after {asked.settle} s of rest")
     time.sleep(asked.settle)
     watched, calls = Watched(daemon.process.pid), control.calls()
-    begun, processor, wakes = time.monotonic(), watched.processor(), watched.wakes()
+    begun, ticks, tasks = time.monotonic(), watched.ticks(), watched.tasks()
     memory = [watched.memory()]
     while time.monotonic() - begun < asked.seconds:
         time.sleep(min(5, asked.seconds))
         memory.append(watched.memory())
     took = time.monotonic() - begun
-    share = max(now - then for now, then in zip(watched.processor(), processor)) / took
-    woken = sum(count - wakes.get(task, 0) for task, count in watched.wakes().items())
+    passed = [
+        (seconds - tasks.get(task, (0, 0))[0], wakes - tasks.get(task, (0, 0))[1])
+        for task, (seconds, wakes) in watched.tasks().items()
+    ]
+    # What runs for less than a tick is seen by the scheduler alone, threads that ended by the ticks alone.
+    share = max(watched.ticks() - ticks, sum(seconds for seconds, _ in passed)) / took
+    woken = sum(wakes for _, wakes in passed)
     calls = control.calls() - calls
     people = f"{asked.people:,} people"
     table.add(f"{people}, idle: MI calls in {took:.0f} s, sweep off", calls, exactly=0, limit=0)

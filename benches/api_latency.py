@@ -1,121 +1,63 @@
 """Loads identities through the API, then measures one call at a time over a kept connection."""
 
-import http.client
 import json
-import os
-import sys
-import threading
 import time
 
-API, KEY, HID, COUNT = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-HEADERS = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-ACCESS_SYSTEM = "8aaa5fa0-9381-4463-a0ed-85f9c1fbcef4"
+from common import Daemon, Person, Site, Table, each, options, percentile, say
+
 LOADERS = 16
-SAMPLES = 500
+
+asked = options(__doc__, identities=(20_000, 500), samples=(500, 100))
+site, table = Site(asked, "site"), Table()
+control = site.control()
 
 
-class Client:
-    def __init__(self):
-        self.connection = http.client.HTTPConnection(API, timeout=60)
+def load(daemon):
+    """Every tenth has an ACS user in the access system as well; gives those."""
 
-    def call(self, path, body):
-        self.connection.request("POST", path, json.dumps(body), HEADERS)
-        answer = self.connection.getresponse()
-        text = answer.read()
-        assert answer.status == 200, (path, answer.status, text[:300])
-        return text
+    def one(api, number):
+        person = Person(number)
+        return person.create(api) if number % 10 == 0 else person.identify(api)
 
-
-def person(n):
-    return {
-        "user_identity_key": f"person-{n}",
-        "full_name": f"Person Number{n}",
-        "email_address": f"person-{n}@tenant.example",
-    }
-
-
-def control(path, body=None):
-    hid = http.client.HTTPConnection(HID, timeout=10)
-    hid.request("POST" if body else "GET", f"/control/{path}", body and json.dumps(body))
-    answer = hid.getresponse()
-    assert answer.status == 200, answer.read()
-    return json.load(answer)
-
-
-def load():
-    """Every tenth has an ACS user in the access system as well."""
-    users = [None] * COUNT
-
-    def some(first):
-        client = Client()
-        for n in range(first, COUNT, LOADERS):
-            made = json.loads(client.call("/user_identities/create", person(n)))["user_identity"]
-            if n % 10 == 0:
-                asked = {
-                    "acs_system_id": ACCESS_SYSTEM,
-                    "full_name": made["full_name"],
-                    "user_identity_id": made["user_identity_id"],
-                }
-                user = json.loads(client.call("/acs/users/create", asked))["acs_user"]["acs_user_id"]
-                users[n] = (made["user_identity_id"], user)
-
-    threads = [threading.Thread(target=some, args=(first,)) for first in range(LOADERS)]
     begun = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    persons = each(range(asked.identities), one, daemon.api, LOADERS)[::10]
     took = time.monotonic() - begun
-    found = [user for user in users if user]
-    assert len(found) == (COUNT + 9) // 10
-    print(f"loaded {COUNT} identities and {len(found)} ACS users in {took:.0f} s, {LOADERS} at a time", flush=True)
-    return found
+    say(f"loaded {asked.identities} identities and {len(persons)} ACS users in {took:.0f} s, {LOADERS} at a time")
+    return persons
 
 
-def measure(client, name, goal, calls):
+def measure(api, name, goal, calls):
+    """Milliseconds from the first byte sent to the last one read."""
     times = []
     for path, body in calls:
+        text = json.dumps(body)
         begun = time.perf_counter()
-        client.call(path, body)
+        status, answer = api.ask("POST", path, text)
         times.append((time.perf_counter() - begun) * 1000)
-    times.sort()
-    median, p99 = times[len(times) // 2], times[len(times) * 99 // 100]
-    print(f"| {name} | {len(times)} | {median:.2f} | {p99:.2f} | < {goal} |", flush=True)
-    return median < goal
+        assert status == 200, (path, status, answer[:300])
+    table.add(f"{name}, median", percentile(times, 50), at_most=goal, unit="ms")
+    table.add(f"{name}, p99", percentile(times, 99), unit="ms")
 
 
-control("faults", {"hang": 1.0})
-users = load()
-client = Client()
-sample = [users[n * len(users) // SAMPLES % len(users)] for n in range(SAMPLES)]
-print(f"{len(os.sched_getaffinity(0))} cores; milliseconds")
-print("| call | calls | median | p99 | goal, median |\n| --- | --- | --- | --- | --- |")
-credential = {"access_method": "mobile_key", "is_multi_phone_sync_credential": True}
-good = [
-    measure(client, "`/user_identities/get`", 5, [("/user_identities/get", {"user_identity_id": i}) for i, _ in sample]),
-    measure(client, "`/acs/users/get`", 5, [("/acs/users/get", {"acs_user_id": u}) for _, u in sample]),
-    measure(
-        client,
-        "`/user_identities/list`, a page of 20",
-        5,
-        [("/user_identities/list", {"limit": 20})] * SAMPLES,
-    ),
-    measure(
-        client,
-        "`/acs/credentials/list` of one user",
-        5,
-        [("/acs/credentials/list", {"acs_user_id": u}) for _, u in sample],
-    ),
-    measure(
-        client, "`/user_identities/create`", 50, [("/user_identities/create", person(COUNT + n)) for n in range(SAMPLES)]
-    ),
-    measure(
-        client,
-        "`/acs/credentials/create`",
-        50,
-        [("/acs/credentials/create", {**credential, "acs_user_id": u}) for _, u in sample],
-    ),
-]
-hung = [one for one in control("ledger")["requests_by_class"] if one["outcome"] == "hang"]
-print(f"calls that HID left without an answer meanwhile: {sum(one['count'] for one in hung)}")
-sys.exit(not all(good))
+control.call("faults", {"hang": 1.0})
+with Daemon(site) as daemon:
+    users, api = load(daemon), daemon.api()
+    sample = [users[n * len(users) // asked.samples % len(users)] for n in range(asked.samples)]
+    say(f"{asked.samples} calls of each kind")
+    for path, body in [
+        ("/user_identities/get", lambda one: {"user_identity_id": one.identity}),
+        ("/acs/users/get", lambda one: {"acs_user_id": one.user}),
+        ("/user_identities/list", lambda _: {"limit": 20}),
+        ("/acs/credentials/list", lambda one: {"acs_user_id": one.user}),
+    ]:
+        measure(api, f"`{path}`", 5, [(path, body(one)) for one in sample])
+    new = [Person(asked.identities + number) for number in range(asked.samples)]
+    path = "/user_identities/create"
+    measure(api, f"`{path}`", 50, [(path, person.identity_asked()) for person in new])
+    path = "/acs/credentials/create"
+    measure(api, f"`{path}`", 50, [(path, person.credential_asked()) for person in sample])
+    # A drain would wait for calls that HID never answers.
+    daemon.kill()
+hung = [one for one in control.tail("requests")["requests"] if one["outcome"] == "hang"]
+say(f"calls that HID left without an answer meanwhile: {len(hung)}")
+table.end()

@@ -5,6 +5,8 @@
 #   site_start FOLDER [SETTINGS] [TOML]
 #                                sets $hid, $api (addresses) and $key; SETTINGS: lines for the simulator,
 #                                TOML: lines for the daemon's configuration
+#   site_prepare FOLDER [SETTINGS] [TOML]
+#                                the same, without the daemon: sets $hid and $key, writes FOLDER/config.toml
 #   site_stop                    ends both
 
 running=()
@@ -23,7 +25,7 @@ need_program() {
 site_address() {
     local found
     for _ in $(seq 300); do
-        found=$(sed -n "/\"event\":\"$2\"/s/.*\"address\":\"\\([^\"]*\\)\".*/\\1/p" "$1" | head -n 1)
+        found=$(sed -n "/\"event\":\"$2\"/s/.*\"address\":\"\\([^\"]*\\)\".*/\\1/p" "$1" 2>/dev/null | head -n 1)
         [ -n "$found" ] && echo "$found" && return
         sleep 0.1
     done
@@ -33,6 +35,13 @@ site_address() {
 }
 
 site_start() {
+    site_prepare "$@"
+    "$adapter" --config "$1/config.toml" run >"$1/daemon.log" 2>&1 &
+    running+=($!)
+    api=$(site_address "$1/daemon.log" daemon.ready)
+}
+
+site_prepare() {
     local folder=$1 made
     mkdir -p "$folder"
     # HID, but its phones and background work are quick.
@@ -73,9 +82,6 @@ END
     if grep -q control_url config/default.toml; then
         sed -i 's|^environment = "simulator"|&\ncontrol_url = "http://'"$hid"'"|' "$folder/config.toml"
     fi
-    "$adapter" --config "$folder/config.toml" run >"$folder/daemon.log" 2>&1 &
-    running+=($!)
-    api=$(site_address "$folder/daemon.log" daemon.ready)
 }
 
 site_stop() {

@@ -29,6 +29,9 @@ use crate::simulator::{self, Hid, Server};
 use crate::telemetry::{self, SIMULATOR_LISTENING};
 use crate::{daemon, demo, emit, store};
 
+/// Threads that read the store and look names up; each has memory of its own.
+const BLOCKING: usize = 4;
+
 /// Read when no other file is named, if it exists.
 const CONFIG_FILE: &str = "/etc/origo-adapter/config.toml";
 
@@ -221,7 +224,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 
 fn run(config: &Config) -> anyhow::Result<ExitCode> {
     telemetry::init(config.log.format, config.log.level).context("starting the log")?;
-    runtime()?.block_on(async {
+    runtime(1)?.block_on(async {
         // Before anything else, so that a signal during the start is not lost.
         let signals = Signals::install().context("taking over the signals")?;
         let outcome = daemon::run(config, signals).await.map_err(unavailable)?;
@@ -246,7 +249,7 @@ fn simulate(options: &Simulate) -> anyhow::Result<ExitCode> {
     if let Some(Faults::Standard) = options.faults {
         *hid.faults_mut() = simulator::Faults::standard();
     }
-    runtime()?.block_on(async {
+    runtime(2)?.block_on(async {
         let listener = TcpListener::bind(options.listen)
             .await
             .with_context(|| format!("listening on {} (--listen)", options.listen))?;
@@ -265,13 +268,16 @@ fn simulate(options: &Simulate) -> anyhow::Result<ExitCode> {
 }
 
 fn demo(options: &Demo) -> anyhow::Result<ExitCode> {
-    runtime()?.block_on(demo::run(options))
+    runtime(2)?.block_on(demo::run(options))
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+/// The daemon has one worker: it waits nearly all the time, the store has threads of its own, and each further worker is
+/// woken with it.
+fn runtime(workers: usize) -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder
-        .worker_threads(2)
+        .worker_threads(workers)
+        .max_blocking_threads(BLOCKING)
         .enable_all()
         .build()
         .context("starting the runtime")
@@ -291,7 +297,7 @@ fn unavailable(error: anyhow::Error) -> anyhow::Error {
 
 /// Asks HID and the database; prints what was found, one line each.
 fn check_online(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
-    let findings = runtime()?.block_on(daemon::check_online(config));
+    let findings = runtime(1)?.block_on(daemon::check_online(config));
     let failed = findings.iter().any(|finding| finding.error.is_some());
     if json {
         say(&serde_json::to_string_pretty(&findings)?)?;

@@ -131,8 +131,13 @@ impl Poller {
             Err(error) => {
                 // The answer may have been too much for its time, or for us.
                 self.reach = (self.reach / 2).max(LEAST_REACH);
-                self.pieces.clear();
-                self.suspect = None;
+                match piece
+                    .halves()
+                    .filter(|_| !is_answered && piece.length() > LEAST_REACH)
+                {
+                    Some(halves) => self.pieces.extend(halves),
+                    None => self.pieces.push(piece),
+                }
                 self.failed(&error);
                 Ok(Polled::Failed)
             }
@@ -190,7 +195,7 @@ impl Poller {
                 self.suspect = None;
             }
         }
-        self.hear(&events, if piece.is_last { now } else { piece.cursor });
+        self.hear(&events, piece.until.min(now));
         self.reach = next_reach(self.reach, count);
         let fresh = self.observe(events, now).await?;
         let found = fresh.len();

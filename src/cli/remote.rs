@@ -46,7 +46,7 @@ impl Asked {
             None => load(config)?.api.listen,
         };
         let key = self.key()?;
-        let answer = runtime()?.block_on(get(address, &key, path, query))?;
+        let answer = runtime(1)?.block_on(get(address, &key, path, query))?;
         say(&if self.json {
             serde_json::to_string_pretty(&answer)?
         } else {

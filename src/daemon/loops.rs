@@ -118,9 +118,10 @@ async fn poll(
     soft: CancellationToken,
 ) {
     while !soft.is_cancelled() {
+        let begun = tokio::time::Instant::now();
         let pause = match poller.turn().await {
             Ok(Polled::More(_)) => Duration::ZERO,
-            Ok(Polled::Done(_) | Polled::Failed) => interval,
+            Ok(Polled::Done(_) | Polled::Failed) => interval.saturating_sub(begun.elapsed()),
             Ok(Polled::NotBefore(at)) => at.since(engine.now()),
             Err(error) => {
                 store_failed(&error);

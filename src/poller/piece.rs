@@ -4,6 +4,7 @@
 //! believed, and its stretch is read again in halves.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::core::Timestamp;
 
@@ -22,6 +23,10 @@ pub(super) struct Piece {
 const SHORTEST: i64 = 4;
 
 impl Piece {
+    pub(super) fn length(self) -> Duration {
+        self.until.since(self.from)
+    }
+
     /// Both halves, the older one last; `None` where it is too short.
     pub(super) fn halves(self) -> Option<[Self; 2]> {
         let length = self.until.0 - self.from.0;

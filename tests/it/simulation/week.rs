@@ -32,7 +32,7 @@ use super::rules::Rules;
 use super::world::{MANAGER, START, World, policy};
 use crate::support::machine::{asked, tell};
 use crate::support::manager::hq;
-use books::Books;
+use books::{Books, ratio};
 use line::Line;
 use town::Town;
 
@@ -191,8 +191,15 @@ impl Week {
         complaints.extend(books.settled(&self.line, &self.town));
         let waits = waits::Waits::of(&books, &self.line, &self.town);
         complaints.extend(waits.complaints());
-        complaints.extend(books.used(&self.seen.backlog, &waits.excused));
+        let (used, waiting) = books.use_in_backlog(&self.seen.backlog, &waits.hindered);
+        if waiting >= 2 * HOUR && used < 0.97 {
+            complaints.push(format!("only {used:.3} of the places were used"));
+        }
         tell(&self.figures(&books));
+        let minutes = waiting / MINUTE;
+        tell(&format!(
+            "week: use of our places in {minutes} minutes of backlog: {used:.3}"
+        ));
         tell(&waits.figures());
         complaints
     }
@@ -204,10 +211,15 @@ impl Week {
         let calls = calls.map(|((lane, effect), count)| format!("{lane}/{effect} {count}"));
         say(format!("calls: {}", calls.collect::<Vec<_>>().join(", ")));
         say(books.figures(&self.line, &self.town));
-        let Seen { polls, refused_polls, took, .. } = &self.seen;
+        let Seen {
+            polls,
+            refused_polls,
+            took,
+            ..
+        } = &self.seen;
         let operations = self.world.fuse.passed();
         let (seconds, people) = (took.as_secs_f64(), self.town.people.len());
-        let each = took.as_secs_f64() * 1e3 / f64::from(u32::try_from(people).unwrap());
+        let each = seconds * 1e3 * ratio(1, people);
         say(format!(
             "{polls} polls ({refused_polls} in vain), {operations} operations of the store, {seconds:.1} s, {each:.2} ms a person"
         ));

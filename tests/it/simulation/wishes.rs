@@ -243,7 +243,12 @@ fn profile(who: usize, name: u64) -> Profile {
 }
 
 /// What an app asks for a person: all of it, each time; what is there already changes nothing.
-pub(super) fn asked_of(who: usize, name: u64, parent: ParentId, part_number: PartNumber) -> Vec<Wish> {
+pub(super) fn asked_of(
+    who: usize,
+    name: u64,
+    parent: ParentId,
+    part_number: PartNumber,
+) -> Vec<Wish> {
     let acs_user = acs_user(who);
     vec![
         Wish::Identity(profile(who, name)),

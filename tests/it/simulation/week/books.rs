@@ -83,7 +83,10 @@ impl Books {
         let mut calls: BTreeMap<Service, Vec<Call>> = BTreeMap::new();
         for record in hid.ledger().requests() {
             if !town.foreign.contains(&record.no) {
-                calls.entry(record.service).or_default().push(Call::of(record));
+                calls
+                    .entry(record.service)
+                    .or_default()
+                    .push(Call::of(record));
             }
         }
         Self {
@@ -121,7 +124,9 @@ impl Books {
                 };
                 if many > most {
                     let (at, class) = (since_start(call.at), call.class);
-                    wrong.push(format!("{at}: {class:?} is call {many} in a window of {service:?}"));
+                    wrong.push(format!(
+                        "{at}: {class:?} is call {many} in a window of {service:?}"
+                    ));
                 }
             }
         }
@@ -148,7 +153,11 @@ impl Books {
             .filter(|who| town.people[*who].left_at.is_some())
             .map(|who| identity(who).to_string())
             .collect();
-        let lost: BTreeSet<u64> = town.people.iter().flat_map(|p| p.lost_at.keys().copied()).collect();
+        let lost: BTreeSet<u64> = town
+            .people
+            .iter()
+            .flat_map(|p| p.lost_at.keys().copied())
+            .collect();
         let mut wrong = Vec::new();
         for phone in hid.active_containers() {
             let id = phone.container;
@@ -159,14 +168,28 @@ impl Books {
                 wrong.push(format!("phone {id} has {has} keys"));
             }
         }
-        wrong.extend(keys.into_iter().map(|(id, has)| format!("{has} keys live on no phone: {id}")));
+        wrong.extend(
+            keys.into_iter()
+                .map(|(id, has)| format!("{has} keys live on no phone: {id}")),
+        );
         wrong
     }
 
-    /// While people or phones wait, the windows are used up.
-    pub(super) fn used(&self, backlog: &[(i64, bool)], excused: &Spans) -> Vec<String> {
-        let _ = (backlog, excused);
-        Vec::new()
+    /// What part of our places was used while people or phones waited and nobody hindered us; and for how long.
+    pub(super) fn use_in_backlog(&self, backlog: &[(i64, bool)], hindered: &Spans) -> (f64, i64) {
+        let calls = self.mobile_identities();
+        let before = |at: i64| calls.partition_point(|call| call.at < at);
+        let (mut made, mut ms) = (0, 0);
+        for pair in backlog.windows(2) {
+            let [(from, true), (to, true)] = *pair else {
+                continue;
+            };
+            if hindered.within(from, to) == 0 {
+                made += before(to) - before(from);
+                ms += to - from;
+            }
+        }
+        (ratio(made, PLACES) * ratio(WINDOW, ms), ms)
     }
 
     pub(super) fn figures(&self, line: &Line, town: &Town) -> String {
@@ -180,18 +203,32 @@ impl Books {
         }
         let all = self.mobile_identities().len();
         let refused = self.refusals().count();
-        let per = |count: usize| count as f64 / keys.max(1) as f64;
+        let per = |count: usize| ratio(count, keys);
         let makes = [Class::UserCreate, Class::InvitationCreate, Class::Issue];
         let makes: usize = makes.iter().filter_map(|class| by_class.get(class)).sum();
-        let services: Vec<_> = self.calls.iter().map(|(s, calls)| format!("{s:?} {}", calls.len())).collect();
+        let services: Vec<_> = self
+            .calls
+            .iter()
+            .map(|(s, calls)| format!("{s:?} {}", calls.len()))
+            .collect();
         let lost: usize = town.people.iter().map(|p| p.lost_at.len()).sum();
         let left = town.people.iter().filter(|p| p.left_at.is_some()).count();
         format!(
             "{keys} keys, {lost} phones lost, {left} people left; at HID: {}, {by_class:?}; users, invitations and issues a key {:.3}, all calls a key {:.2}; \
              {refused} refused by window, of the foreigner's {} calls {}",
-            services.join(", "), per(makes), per(all), self.foreign, self.foreign_refused
+            services.join(", "),
+            per(makes),
+            per(all),
+            self.foreign,
+            self.foreign_refused
         )
     }
+}
+
+/// So much of so much.
+pub(super) fn ratio<T: TryInto<u32>>(part: T, whole: T) -> f64 {
+    let number = |n: T| n.try_into().ok().map_or(f64::MAX, f64::from);
+    number(part) / number(whole).max(1.0)
 }
 
 /// Somebody else may have used the window up.

@@ -96,7 +96,10 @@ fn spans_are_sets_of_time() {
     assert_eq!(spans.within(12, 45), 23);
     assert_eq!(spans.within(30, 40), 0);
     assert!(spans.contains(10) && !spans.contains(30));
-    assert_eq!([spans.end_of(12), spans.end_of(30), spans.end_of(5)], [30, 30, 5]);
+    assert_eq!(
+        [spans.end_of(12), spans.end_of(30), spans.end_of(5)],
+        [30, 30, 5]
+    );
     let deep = Spans::where_overlap([(0, 10), (5, 15), (8, 20)].into_iter(), 2);
     assert_eq!((deep.total(), deep.within(5, 15)), (10, 10));
     let both = deep.only_in(&spans);

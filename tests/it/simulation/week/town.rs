@@ -17,8 +17,11 @@ use super::line::Line;
 use super::{DAY, HOUR, MINUTE, SECOND};
 use crate::support::dice::Dice;
 
-/// When HID is away: for the first half it is silent, for the second it refuses connections.
-pub(super) const OUTAGE: (i64, i64) = (START + 13 * HOUR, START + 13 * HOUR + 30 * MINUTE);
+/// When HID is away, from the midst of a burst: for the first half it is silent, for the second it refuses connections.
+pub(super) const OUTAGE: (i64, i64) = {
+    let begin = START + 12 * HOUR + 50 * MINUTE + 10 * SECOND;
+    (begin, begin + 30 * MINUTE)
+};
 /// The hours of a day in which somebody else of our organization calls HID, once in five seconds.
 pub(super) const FOREIGN: (i64, i64) = (7 * HOUR + 30 * MINUTE, 9 * HOUR + 30 * MINUTE);
 const FOREIGN_EVERY: i64 = 5 * SECOND;

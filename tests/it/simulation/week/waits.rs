@@ -26,10 +26,12 @@ pub(super) struct Waits {
     /// By the time of issue.
     phones: Vec<Phone>,
     /// Times at which an adapter that never idles may make no call.
-    pub(super) excused: Spans,
+    excused: Spans,
+    /// Times at which it may not make as many as otherwise.
+    pub(super) hindered: Spans,
     full: Spans,
     outage: Spans,
-    /// Issues and other calls, each by time.
+    /// Issues with the reads before them, and other calls, each by time.
     issues: Vec<i64>,
     others: Vec<i64>,
     unserved: usize,
@@ -53,15 +55,15 @@ impl Waits {
             .and(&Spans::of(calls.iter().map(Call::under_way).collect()))
             .and(&Spans::of(throttled.collect()))
             .and(&outage);
+        let after_outage = Spans::of(vec![(OUTAGE.0, back(books) + 2 * WINDOW)]);
         let mut waits = Self {
             phones: Vec::new(),
             excused,
+            hindered: lowered.and(&after_outage),
             full,
             outage,
-            issues: times(calls, |call| call.class == Class::Issue),
-            others: times(calls, |call| {
-                call.class != Class::Issue && !call.is_withdrawal()
-            }),
+            issues: times(calls, is_for_issue),
+            others: times(calls, |call| !is_for_issue(call) && !call.is_withdrawal()),
             unserved: 0,
             doubtful: 0,
             withdrawals: Vec::new(),
@@ -78,29 +80,24 @@ impl Waits {
         let lost: BTreeMap<u64, i64> = lost.map(|(phone, at)| (*phone, *at)).collect();
         let mut active = BTreeMap::new();
         for entry in hid.ledger().entries() {
-            match &entry.effect {
-                Effect::ContainerActive { container } => {
-                    active.insert(*container, entry.at);
+            if let Effect::ContainerActive { container } = entry.effect {
+                active.insert(container, entry.at);
+            } else if let Effect::CredentialAccepted { container, .. } = entry.effect {
+                let Some(since) = active.remove(&container) else {
+                    continue;
+                };
+                if doubtful.contains(&container) {
+                    self.doubtful += 1;
+                    continue;
                 }
-                Effect::CredentialAccepted { container, .. } => {
-                    let Some(since) = active.remove(container) else {
-                        continue;
-                    };
-                    if doubtful.contains(container) {
-                        self.doubtful += 1;
-                        continue;
-                    }
-                    self.phones.push(Phone {
-                        container: *container,
-                        active: since,
-                        issued: entry.at,
-                    });
-                }
-                Effect::ContainerDeleteInitiated { container } => {
-                    let since = lost.get(container).map(|at| entry.at - at);
-                    self.withdrawals.extend(since);
-                }
-                _ => {}
+                self.phones.push(Phone {
+                    container,
+                    active: since,
+                    issued: entry.at,
+                });
+            } else if let Effect::ContainerDeleteInitiated { container } = entry.effect {
+                let since = lost.get(&container).map(|at| entry.at - at);
+                self.withdrawals.extend(since);
             }
         }
         self.unserved = active.len();
@@ -112,12 +109,18 @@ impl Waits {
         let mut wrong = Vec::new();
         let mut latest = 0;
         for phone in &self.phones {
-            let Phone { container, active, issued } = phone;
+            let Phone {
+                container,
+                active,
+                issued,
+            } = phone;
             let waited = issued - active;
             let idle = waited - self.excused.within(*active, *issued);
             let mut complain = |what: String| {
                 let at = since_start(*active);
-                wrong.push(format!("phone {container}, active on {at}, waited {waited} ms: {what}"));
+                wrong.push(format!(
+                    "phone {container}, active on {at}, waited {waited} ms: {what}"
+                ));
             };
             if idle > INTERVAL + SLACK {
                 complain(format!("for {idle} ms there was a place for it"));
@@ -126,7 +129,9 @@ impl Waits {
             let issues = between(&self.issues, known, *issued);
             let others = between(&self.others, known, *issued);
             if others > issues * 40 / 60 + 16 {
-                complain(format!("{issues} issues and {others} other calls went first"));
+                complain(format!(
+                    "{issues} issues and {others} other calls went first"
+                ));
             }
             if latest > known {
                 complain(format!("a phone of {} went first", since_start(latest)));
@@ -145,17 +150,36 @@ impl Waits {
             spread(chosen.map(|phone| phone.issued - phone.active).collect())
         };
         let in_outage = |phone: &Phone| self.outage.contains(phone.active);
-        let foreign = |phone: &Phone| is_foreign_hour(phone.active) || self.lowered.contains(phone.active);
+        let foreign =
+            |phone: &Phone| is_foreign_hour(phone.active) || self.lowered.contains(phone.active);
         let full = |phone: &Phone| self.full.contains(phone.active);
         let lines = [
             format!("waits of all: {}", waits(&|_| true)),
-            format!("  of an ideal server that knows at once and does nothing but issue: {}", spread(ideal)),
+            format!(
+                "  of an ideal server that knows at once and does nothing but issue: {}",
+                spread(ideal)
+            ),
             format!("  while HID was away: {}", waits(&in_outage)),
-            format!("  beside the foreigner: {}", waits(&|p| foreign(p) && !in_outage(p))),
-            format!("  when the window was full: {}", waits(&|p| full(p) && !in_outage(p) && !foreign(p))),
-            format!("  when there was a place: {}", waits(&|p| !full(p) && !in_outage(p) && !foreign(p))),
-            format!("  in doubt {}, gone before {}", self.doubtful, self.unserved),
-            format!("lost phone to its deletion: {}", spread(self.withdrawals.clone())),
+            format!(
+                "  beside the foreigner: {}",
+                waits(&|p| foreign(p) && !in_outage(p))
+            ),
+            format!(
+                "  when the window was full: {}",
+                waits(&|p| full(p) && !in_outage(p) && !foreign(p))
+            ),
+            format!(
+                "  when there was a place: {}",
+                waits(&|p| !full(p) && !in_outage(p) && !foreign(p))
+            ),
+            format!(
+                "  in doubt {}, gone before {}",
+                self.doubtful, self.unserved
+            ),
+            format!(
+                "lost phone to its deletion: {}",
+                spread(self.withdrawals.clone())
+            ),
         ];
         lines.map(|line| format!("week: {line}")).join("\n")
     }
@@ -177,6 +201,11 @@ fn times(calls: &[Call], of: impl Fn(&Call) -> bool) -> Vec<i64> {
     calls.map(|call| call.at).collect()
 }
 
+/// A phone whose event was late is read first.
+fn is_for_issue(call: &Call) -> bool {
+    [Class::Issue, Class::ContainerGet, Class::UserSearch].contains(&call.class)
+}
+
 fn between(times: &[i64], from: i64, to: i64) -> usize {
     let before = |at: i64| times.partition_point(|time| *time < at);
     before(to).saturating_sub(before(from))
@@ -186,24 +215,38 @@ fn between(times: &[i64], from: i64, to: i64) -> usize {
 fn ideal(phones: &[&Phone]) -> Vec<i64> {
     let mut served: Vec<i64> = Vec::new();
     for (nth, phone) in phones.iter().enumerate() {
-        let place = nth.checked_sub(PLACES).map_or(0, |freed| served[freed] + WINDOW);
+        let place = nth
+            .checked_sub(PLACES)
+            .map_or(0, |freed| served[freed] + WINDOW);
         let mut at = phone.active.max(place);
         if (OUTAGE.0..OUTAGE.1).contains(&at) {
             at = OUTAGE.1;
         }
         served.push(at);
     }
-    let waits = phones.iter().zip(served).map(|(phone, at)| at - phone.active);
+    let waits = phones
+        .iter()
+        .zip(served)
+        .map(|(phone, at)| at - phone.active);
     waits.collect()
 }
 
 /// The middle and the end of what was measured.
 fn spread(mut waits: Vec<i64>) -> String {
     waits.sort_unstable();
-    let at = |percent: usize| waits.get((waits.len() * percent / 100).min(waits.len().saturating_sub(1)));
-    let seconds = |ms: Option<&i64>| ms.map_or("-".to_owned(), |ms| format!("{}.{:03}", ms / 1000, ms % 1000));
+    let at = |percent: usize| {
+        waits.get((waits.len() * percent / 100).min(waits.len().saturating_sub(1)))
+    };
+    let seconds = |ms: Option<&i64>| {
+        ms.map_or("-".to_owned(), |ms| {
+            format!("{}.{:03}", ms / 1000, ms % 1000)
+        })
+    };
     format!(
         "{} phones, p50 {} s, p99 {} s, longest {} s",
-        waits.len(), seconds(at(50)), seconds(at(99)), seconds(waits.last())
+        waits.len(),
+        seconds(at(50)),
+        seconds(at(99)),
+        seconds(waits.last())
     )
 }

@@ -36,7 +36,8 @@ pub(super) struct Waits {
     others: Vec<i64>,
     unserved: usize,
     doubtful: usize,
-    withdrawals: Vec<i64>,
+    /// When phones were lost, and how long after that HID heard of it.
+    withdrawals: Vec<(i64, i64)>,
     lowered: Spans,
 }
 
@@ -96,7 +97,7 @@ impl Waits {
                     issued: entry.at,
                 });
             } else if let Effect::ContainerDeleteInitiated { container } = entry.effect {
-                let since = lost.get(&container).map(|at| entry.at - at);
+                let since = lost.get(&container).map(|at| (*at, entry.at - at));
                 self.withdrawals.extend(since);
             }
         }
@@ -104,10 +105,9 @@ impl Waits {
     }
 
     /// A phone waits one interval and then only for the window, for HID, or for a turn: of the calls that are made
-    /// meanwhile six of ten are issues, and none is for a phone that came later.
+    /// meanwhile six of ten are issues.
     pub(super) fn complaints(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        let mut latest = 0;
         for phone in &self.phones {
             let Phone {
                 container,
@@ -133,12 +133,18 @@ impl Waits {
                     "{issues} issues and {others} other calls went first"
                 ));
             }
-            if latest > known {
-                complain(format!("a phone of {} went first", since_start(latest)));
-            }
-            latest = latest.max(*active);
         }
         wrong
+    }
+
+    /// By how much later the latest phone was active that went before each phone that was known by then.
+    fn overtaken(&self) -> Vec<i64> {
+        let mut latest = 0;
+        let by = self.phones.iter().map(|phone| {
+            latest = latest.max(phone.active);
+            latest - self.outage.end_of(phone.active + INTERVAL + SLACK)
+        });
+        by.filter(|by| *by > 0).collect()
     }
 
     pub(super) fn figures(&self) -> String {
@@ -153,6 +159,11 @@ impl Waits {
         let foreign =
             |phone: &Phone| is_foreign_hour(phone.active) || self.lowered.contains(phone.active);
         let full = |phone: &Phone| self.full.contains(phone.active);
+        let withdrawn = |hindered: bool| {
+            let ours = self.withdrawals.iter();
+            let ours = ours.filter(|(at, _)| self.hindered.contains(*at) == hindered);
+            spread(ours.map(|(_, took)| *took).collect())
+        };
         let lines = [
             format!("waits of all: {}", waits(&|_| true)),
             format!(
@@ -176,9 +187,11 @@ impl Waits {
                 "  in doubt {}, gone before {}",
                 self.doubtful, self.unserved
             ),
+            format!("  overtaken, by how much: {}", spread(self.overtaken())),
+            format!("lost phone to its deletion: {}", withdrawn(false)),
             format!(
-                "lost phone to its deletion: {}",
-                spread(self.withdrawals.clone())
+                "  beside the foreigner or while HID was away: {}",
+                withdrawn(true)
             ),
         ];
         lines.map(|line| format!("week: {line}")).join("\n")

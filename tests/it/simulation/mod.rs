@@ -7,6 +7,7 @@
 mod frozen;
 mod fuse;
 mod oracle;
+mod order;
 mod rules;
 mod shrink;
 mod story;

@@ -54,8 +54,7 @@ impl Site {
         whose
     }
 
-    /// A phone of theirs registers, and the feed tells of it.
-    async fn register(&mut self, who: usize) {
+    fn redeem(&self, who: usize) {
         let now = self.world.clock.truth();
         let mut hid = self.world.hid.lock().unwrap();
         let name = identity(who).to_string();
@@ -63,7 +62,11 @@ impl Site {
         let mut theirs = pending.iter().filter(|item| item.user_external_id == name);
         let code = &theirs.next().unwrap().code;
         hid.redeem(now, code, Device::default()).unwrap();
-        drop(hid);
+    }
+
+    /// A phone of theirs registers, and the feed tells of it.
+    async fn register(&mut self, who: usize) {
+        self.redeem(who);
         self.world.clock.advance(5_000);
         self.daemon.poller.turn().await.unwrap();
     }

@@ -35,6 +35,7 @@ use crate::support::manager::hq;
 use books::{Books, ratio};
 use line::Line;
 use town::Town;
+use waits::Waits;
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -47,8 +48,10 @@ const WINDOW: i64 = 5 * MINUTE;
 const PLACES: usize = 285;
 const PLACES_OF_WITHDRAWALS: usize = 297;
 const PLACES_OF_TOKENS: usize = 50;
+/// The daemon starts at this hour of the first day.
+const DAWN: i64 = 7 * HOUR;
 /// After the last day nothing happens for so long.
-const QUIET: i64 = 3 * HOUR;
+const QUIET: i64 = HOUR;
 
 /// In CI; more by environment.
 const PEOPLE: u64 = 600;
@@ -101,6 +104,7 @@ impl Week {
             ..Rules::default()
         };
         let world = World::new(seed, &rules, Settings::default());
+        world.clock.advance(DAWN);
         let (hid, clock) = (Arc::clone(&world.hid), Arc::clone(&world.clock));
         let line = Arc::new(Line::new(hid, clock, seed));
         let store = FusedStore {
@@ -188,8 +192,8 @@ impl Week {
     fn verdict(&self) -> Vec<String> {
         let books = Books::read(&self.line, &self.town);
         let mut complaints = books.windows();
-        complaints.extend(books.settled(&self.line, &self.town));
-        let waits = waits::Waits::of(&books, &self.line, &self.town);
+        complaints.extend(Books::settled(&self.line, &self.town));
+        let waits = Waits::of(&books, &self.line, &self.town, &self.seen.backlog);
         complaints.extend(waits.complaints());
         let (used, waiting) = books.use_in_backlog(&self.seen.backlog, &waits.hindered);
         if waiting >= 2 * HOUR && used < 0.97 {

@@ -143,7 +143,7 @@ impl Books {
     }
 
     /// G1, G2, G3 at rest: whoever has a phone has one key on it, and nobody else has any.
-    pub(super) fn settled(&self, line: &Line, town: &Town) -> Vec<String> {
+    pub(super) fn settled(line: &Line, town: &Town) -> Vec<String> {
         let hid = line.hid.lock().unwrap();
         let mut keys: BTreeMap<u64, usize> = BTreeMap::new();
         for key in hid.live_credentials() {

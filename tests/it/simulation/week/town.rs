@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::super::wishes::{asked_of, identity};
 use super::super::world::{MANAGER, START};
 use super::line::Line;
-use super::{DAY, HOUR, MINUTE, SECOND};
+use super::{DAWN, DAY, HOUR, MINUTE, SECOND};
 use crate::support::dice::Dice;
 
 /// When HID is away, from the midst of a burst: for the first half it is silent, for the second it refuses connections.
@@ -92,7 +92,7 @@ impl Town {
                 town.plan(at + stays, Deed::Leaves(who));
             }
         }
-        town.plan(START, Deed::ReadMail);
+        town.plan(START + DAWN, Deed::ReadMail);
         for day in 0..days {
             town.plan(START + day * DAY + FOREIGN.0, Deed::Foreigner);
         }

@@ -30,6 +30,8 @@ pub(super) struct Waits {
     /// Times at which it may not make as many as otherwise.
     pub(super) hindered: Spans,
     full: Spans,
+    /// Nobody waited for a call but those who are swept.
+    quiet: Spans,
     outage: Spans,
     /// Issues with the reads before them, and other calls, each by time.
     issues: Vec<i64>,
@@ -42,7 +44,7 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    pub(super) fn of(books: &Books, line: &Line, town: &Town) -> Self {
+    pub(super) fn of(books: &Books, line: &Line, town: &Town, backlog: &[(i64, bool)]) -> Self {
         let calls = books.mobile_identities();
         let refusals: Vec<i64> = books.refusals().map(|call| call.at).collect();
         // A refusal lowers our share for an hour; half of it is used all the same.
@@ -57,8 +59,10 @@ impl Waits {
             .and(&Spans::of(throttled.collect()))
             .and(&outage);
         let after_outage = Spans::of(vec![(OUTAGE.0, back(books) + 2 * WINDOW)]);
+        let quiet = backlog.windows(2).filter(|pair| !pair[0].1 && !pair[1].1);
         let mut waits = Self {
             phones: Vec::new(),
+            quiet: Spans::of(quiet.map(|pair| (pair[0].0, pair[1].0)).collect()),
             excused,
             hindered: lowered.and(&after_outage),
             full,
@@ -105,7 +109,8 @@ impl Waits {
     }
 
     /// A phone waits one interval and then only for the window, for HID, or for a turn: of the calls that are made
-    /// meanwhile six of ten are issues.
+    /// meanwhile six of ten are issues. As nobody's phone comes before their user, issues are half of the work at most,
+    /// and where nobody hinders us one window has a place for each.
     pub(super) fn complaints(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for phone in &self.phones {
@@ -124,6 +129,10 @@ impl Waits {
             };
             if idle > INTERVAL + SLACK {
                 complain(format!("for {idle} ms there was a place for it"));
+            }
+            let free = self.hindered.within(active - HOUR, *issued) == 0;
+            if free && waited > WINDOW + INTERVAL + SLACK {
+                complain("longer than one window".to_owned());
             }
             let known = self.outage.end_of(active + INTERVAL + SLACK);
             let issues = between(&self.issues, known, *issued);
@@ -159,6 +168,8 @@ impl Waits {
         let foreign =
             |phone: &Phone| is_foreign_hour(phone.active) || self.lowered.contains(phone.active);
         let full = |phone: &Phone| self.full.contains(phone.active);
+        let quiet = |phone: &Phone| self.quiet.contains(phone.active);
+        let free = |phone: &Phone| !in_outage(phone) && !foreign(phone);
         let withdrawn = |hindered: bool| {
             let ours = self.withdrawals.iter();
             let ours = ours.filter(|(at, _)| self.hindered.contains(*at) == hindered);
@@ -176,12 +187,16 @@ impl Waits {
                 waits(&|p| foreign(p) && !in_outage(p))
             ),
             format!(
-                "  when the window was full: {}",
-                waits(&|p| full(p) && !in_outage(p) && !foreign(p))
+                "  when the window was full of others who waited: {}",
+                waits(&|p| free(p) && full(p) && !quiet(p))
+            ),
+            format!(
+                "  when it was full of the sweep: {}",
+                waits(&|p| free(p) && full(p) && quiet(p))
             ),
             format!(
                 "  when there was a place: {}",
-                waits(&|p| !full(p) && !in_outage(p) && !foreign(p))
+                waits(&|p| free(p) && !full(p))
             ),
             format!(
                 "  in doubt {}, gone before {}",

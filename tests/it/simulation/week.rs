@@ -54,7 +54,7 @@ const DAWN: i64 = 7 * HOUR;
 const QUIET: i64 = HOUR;
 
 /// In CI; more by environment.
-const PEOPLE: u64 = 600;
+const PEOPLE: u64 = 700;
 const DAYS: u64 = 1;
 
 /// What the daemon was seen doing; the figures beside HID's book.
@@ -83,7 +83,13 @@ fn a_week_exceeds_no_window_and_loses_nobody() {
         "week: {people} people, {days} days, seed {seed}, sweep {sweep} %"
     ));
     let complaints = week.verdict();
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    let first = &complaints[..complaints.len().min(30)];
+    assert!(
+        complaints.is_empty(),
+        "{} complaints, the first:\n{}",
+        complaints.len(),
+        first.join("\n")
+    );
 }
 
 struct Week {

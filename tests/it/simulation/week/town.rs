@@ -271,21 +271,23 @@ async fn wish(engine: &Engine, who: usize, wishes: Vec<Wish>) {
     done.await.unwrap();
 }
 
-/// When people arrive: on the first morning four of ten at once (all but the rest of a single day), the others in
-/// three bursts on each of the days that follow.
+/// When people arrive: on the first morning four of ten at once, beside the foreigner; the others in three bursts on
+/// each of the days that follow, or in two on a single day, most of them in the last.
 fn arrivals(people: usize, days: i64) -> Vec<i64> {
-    let first = if days == 1 { 60 } else { 40 };
-    let hours = [8 * HOUR, 12 * HOUR + 50 * MINUTE, 16 * HOUR];
-    let later = if days == 1 { 0..1 } else { 1..days };
-    let bursts: Vec<i64> = later
-        .flat_map(|day| {
-            let hours = if days == 1 { &hours[1..] } else { &hours[..] };
-            hours.iter().map(move |hour| START + day * DAY + hour)
-        })
-        .collect();
-    let at_once = people * first / 100;
-    let rest = people - at_once;
-    let of_rest = |nth: usize| bursts[nth * bursts.len() / rest];
-    let first = std::iter::repeat_n(START + hours[0], at_once);
-    first.chain((0..rest).map(of_rest)).collect()
+    let burst = |day: i64, hour: i64, part: usize| {
+        std::iter::repeat_n(START + day * DAY + hour, people * part / 1000)
+    };
+    let (noon, afternoon) = (12 * HOUR + 50 * MINUTE, 16 * HOUR);
+    let mut arrivals: Vec<i64> = burst(0, 8 * HOUR, 400).collect();
+    if days == 1 {
+        arrivals.extend(burst(0, noon, 100));
+    }
+    let each = 200 / usize::try_from(days - 1).unwrap().max(1);
+    for day in 1..days {
+        arrivals.extend(burst(day, 8 * HOUR, each));
+        arrivals.extend(burst(day, noon, each));
+        arrivals.extend(burst(day, afternoon, each));
+    }
+    arrivals.resize(people, START + (days - 1) * DAY + afternoon);
+    arrivals
 }

@@ -13,6 +13,7 @@ mod shrink;
 mod story;
 mod told;
 mod trouble;
+mod week;
 mod wishes;
 mod world;
 

@@ -3,6 +3,7 @@
 //!
 //! May use `config`, `daemon`, `simulator`, `demo` and `telemetry`.
 
+mod apply;
 mod remote;
 
 use std::fmt::{self, Display, Write as _};
@@ -21,6 +22,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tokio::net::TcpListener;
 
+use self::apply::Apply;
 use self::remote::Asked;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
@@ -60,6 +62,8 @@ enum Command {
     Status(Asked),
     /// Tell in one paragraph what something waits for, and until when
     Why(Why),
+    /// Make what a file of people says true
+    Apply(Apply),
     /// Make keys for the API
     #[command(subcommand)]
     ApiKey(ApiKey),
@@ -218,6 +222,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             let query = [("id", id.as_str())];
             asked.ask(cli.config.as_deref(), "/adapter/why", &query, remote::why)
         }
+        Command::Apply(options) => apply::apply(cli.config.as_deref(), &options),
         Command::ApiKey(ApiKey::New(options)) => new_key(&options),
     }
 }

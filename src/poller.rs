@@ -126,15 +126,19 @@ impl Poller {
         match fetched {
             Ok(events) => {
                 self.recovered();
-                self.take_in(piece, events, now).await
+                let taken = self.take_in(piece, events, now).await;
+                if taken.is_err() {
+                    // It is read again from the cursor, and all after it.
+                    self.start_over();
+                }
+                taken
             }
             Err(error) => {
                 // The answer may have been too much for its time, or for us.
                 self.reach = (self.reach / 2).max(LEAST_REACH);
-                match piece
-                    .halves()
-                    .filter(|_| !is_answered && piece.length() > LEAST_REACH)
-                {
+                let is_too_much =
+                    error.trouble == Some(Trouble::TimedOut) && piece.length() > LEAST_REACH;
+                match piece.halves().filter(|_| is_too_much) {
                     Some(halves) => self.pieces.extend(halves),
                     None => self.pieces.push(piece),
                 }
@@ -166,6 +170,11 @@ impl Poller {
             cursor,
             is_last,
         }
+    }
+
+    fn start_over(&mut self) {
+        self.pieces.clear();
+        self.suspect = None;
     }
 
     /// Believes an answer, or has its stretch read again in halves.

@@ -105,7 +105,11 @@ pub(super) async fn create(api: &Api, call: &Call) -> Result<Reply, Problem> {
 }
 
 /// The key's own id, unless an identity has it that has another key by now.
-async fn new_id(api: &Api, call: &Call, key: Option<&str>) -> Result<IdentityId, Problem> {
+pub(super) async fn new_id(
+    api: &Api,
+    call: &Call,
+    key: Option<&str>,
+) -> Result<IdentityId, Problem> {
     let Some(key) = key else {
         return Ok(IdentityId(Uuid::new_v4()));
     };

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use super::params::Params;
 use super::problem::{Faults, Problem};
 use super::systems::{Manager, Role};
 use super::{
@@ -91,15 +92,7 @@ fn check(call: &Call) -> Result<(), Problem> {
             "Must be true for mobile keys",
         );
     }
-    let (starts_at, ends_at) = (params.instant("starts_at"), params.instant("ends_at"));
-    if ends_at.is_some_and(|ends_at| ends_at <= call.now) {
-        faults.add("ends_at", "Must be in the future");
-    }
-    if let (Some(starts_at), Some(ends_at)) = (starts_at, ends_at)
-        && ends_at <= starts_at
-    {
-        faults.add("ends_at", "Must be after starts_at");
-    }
+    check_dates(params, call.now, &mut faults);
     let by_user = params.has("acs_user_id");
     let by_identity = params.has("user_identity_id") && params.has("acs_system_id");
     let mixed = by_user && (params.has("user_identity_id") || params.has("acs_system_id"));
@@ -112,6 +105,19 @@ fn check(call: &Call) -> Result<(), Problem> {
         Ok(())
     } else {
         Err(faults.into_problem())
+    }
+}
+
+/// When keys are issued, and when they go.
+pub(super) fn check_dates(params: &Params, now: Timestamp, faults: &mut Faults) {
+    let (starts_at, ends_at) = (params.instant("starts_at"), params.instant("ends_at"));
+    if ends_at.is_some_and(|ends_at| ends_at <= now) {
+        faults.add("ends_at", "Must be in the future");
+    }
+    if let (Some(starts_at), Some(ends_at)) = (starts_at, ends_at)
+        && ends_at <= starts_at
+    {
+        faults.add("ends_at", "Must be after starts_at");
     }
 }
 
@@ -150,13 +156,13 @@ fn manager(call: &Call, system: AcsSystemId) -> Result<AcsSystemId, Problem> {
 }
 
 /// contract.md section 4, "Which part number?".
-fn part_number(
-    call: &Call,
+pub(super) fn part_number(
+    params: &Params,
     manager: &Manager,
     launched: Option<&PartNumber>,
 ) -> Result<PartNumber, Problem> {
-    let card_format = call.params.text("card_format");
-    let facility_code = call.params.text("facility_code");
+    let card_format = params.text("card_format");
+    let facility_code = params.text("facility_code");
     if card_format.is_none() && facility_code.is_none() {
         let known = launched.or(manager.default_part_number.as_ref());
         return known.cloned().ok_or_else(|| {
@@ -251,7 +257,7 @@ impl Ask<'_> {
             unassigned: false,
             acs_system,
             manager,
-            part_number: part_number(self.call, settings, launched)?,
+            part_number: part_number(params, settings, launched)?,
             card_format: params.text("card_format").map(str::to_owned),
             facility_code: params.text("facility_code").map(str::to_owned),
             allowed_acs_entrance_ids: entrances.to_vec(),

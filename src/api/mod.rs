@@ -9,6 +9,7 @@
 
 mod acs_systems;
 mod adapter;
+mod apply;
 mod automations;
 mod client_sessions;
 mod credentials;

@@ -238,6 +238,9 @@ fn kind(kind: ParamKind) -> Value {
         ParamKind::Flag => json!({ "type": "boolean" }),
         ParamKind::Count(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
         ParamKind::Instant => json!({ "type": "string", "format": "date-time" }),
+        ParamKind::Rows(fields) => {
+            json!({ "type": "array", "items": { "type": "object", "properties": properties(fields) } })
+        }
         ParamKind::Fields(fields) => {
             json!({ "type": "object", "properties": properties(fields) })
         }

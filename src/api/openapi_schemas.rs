@@ -412,6 +412,17 @@ const RESOURCES: &[Resource] = &[
         ],
     ),
     single(
+        "applied",
+        &[
+            need("changed", Number),
+            need("unchanged", Number),
+            need(
+                "refused",
+                List(&Object(&[need("row", Number), need("message", Text)])),
+            ),
+        ],
+    ),
+    single(
         "status",
         &[
             need("at", Instant),

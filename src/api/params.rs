@@ -11,6 +11,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use self::read::{Query, from_json, parse_body};
@@ -55,6 +56,8 @@ pub(super) enum ParamKind {
     OneOf(&'static [&'static str]),
     /// An object with these fields, all of them texts.
     Fields(&'static [Param]),
+    /// Objects with these fields; one that is wrong is wrong by itself.
+    Rows(&'static [Param]),
     /// Seam has it, we don't yet: refused where it says anything, rather than ignored.
     NotYet,
 }
@@ -127,6 +130,11 @@ pub(super) const fn fields(name: &'static str, fields: &'static [Param]) -> Para
     param(name, ParamKind::Fields(fields))
 }
 
+/// A list of objects.
+pub(super) const fn rows(name: &'static str, fields: &'static [Param]) -> Param {
+    param(name, ParamKind::Rows(fields))
+}
+
 /// Known to Seam, not yet to us.
 pub(super) const fn not_yet(name: &'static str) -> Param {
     param(name, ParamKind::NotYet)
@@ -152,9 +160,11 @@ enum Arg {
     Texts(Vec<String>),
     Instant(Timestamp),
     Fields(BTreeMap<&'static str, String>),
+    Rows(Vec<Result<Params, String>>),
 }
 
-/// What a request says, by the names that its route declares.
+/// What a request, or one of its rows, says, by the names that its route declares.
+#[derive(Clone, PartialEq, Serialize)]
 pub(super) struct Params {
     args: BTreeMap<&'static str, Arg>,
 }
@@ -261,6 +271,43 @@ impl Params {
         fields.get(field).map(String::as_str)
     }
 
+    /// The rows, if given: each read, or what is wrong with it.
+    pub(super) fn rows(&self, name: &str) -> &[Result<Params, String>] {
+        match self.args.get(name) {
+            Some(Arg::Rows(rows)) => rows,
+            Some(_) | None => &[],
+        }
+    }
+
+    /// One row; a field that is not named is refused, for a misspelt one would be missing.
+    fn of_row(fields: &[Param], given: &Map<String, Value>) -> Result<Self, String> {
+        let mut args = BTreeMap::new();
+        let mut issues = Vec::new();
+        for field in fields {
+            match given.get(field.name).filter(|value| !value.is_null()) {
+                Some(value) => match from_json(field.kind, value) {
+                    Ok(arg) => {
+                        args.insert(field.name, arg);
+                    }
+                    Err(issue) => issues.push(format!("{}: {issue}", field.name)),
+                },
+                None if field.required => issues.push(format!("{}: Required", field.name)),
+                None => {}
+            }
+        }
+        let unknown = given
+            .keys()
+            .filter(|name| fields.iter().all(|field| field.name != **name));
+        if unknown.count() > 0 {
+            issues.push("there is a field that is not known here".to_owned());
+        }
+        if issues.is_empty() {
+            Ok(Self { args })
+        } else {
+            Err(issues.join("; "))
+        }
+    }
+
     /// The instant as given, null included; `present` where nothing was said of it.
     pub(super) fn instant_or(&self, name: &str, present: Option<Timestamp>) -> Option<Timestamp> {
         if self.args.contains_key(name) {
@@ -296,7 +343,7 @@ impl Params {
                 Arg::Texts(texts) => pairs.extend(texts.iter().map(|text| (*name, text.clone()))),
                 Arg::Instant(at) => pairs.push((*name, clock::rfc3339(at.0))),
                 // No route with pages takes any.
-                Arg::Fields(_) => {}
+                Arg::Fields(_) | Arg::Rows(_) => {}
             }
         }
         pairs

@@ -6,13 +6,13 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::params::{
-    Param, code, count, email, fields, flag, id, ids, instant, not_yet, one_of, phone_number, text,
-    texts,
+    Param, code, count, email, fields, flag, id, ids, instant, not_yet, one_of, phone_number, rows,
+    text, texts,
 };
 use super::problem::Problem;
 use super::{
-    Api, Call, Reply, acs_systems, adapter, automations, client_sessions, credentials, events,
-    identities, issue, link, openapi, phones, sandbox_phones, status, users, users_change,
+    Api, Call, Reply, acs_systems, adapter, apply, automations, client_sessions, credentials,
+    events, identities, issue, link, openapi, phones, sandbox_phones, status, users, users_change,
     webhooks, why,
 };
 use crate::config::Scope;
@@ -289,6 +289,7 @@ routes! {
         (id("client_session_id").required())
         : {client_sessions::delete};
 
+    Create Write ["/adapter/apply"] (rows("rows", apply::ROW).required()) => "applied": {apply::apply};
     Read Read ["/adapter/status"] () => "status": {adapter::status};
     Read Read ["/adapter/why"] (id("id").required()) => "why": {why::why};
 

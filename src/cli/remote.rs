@@ -41,18 +41,35 @@ impl Asked {
         query: &[(&str, &str)],
         tell: impl FnOnce(&Value) -> String,
     ) -> anyhow::Result<ExitCode> {
-        let address = match self.api {
-            Some(address) => address,
-            None => load(config)?.api.listen,
-        };
-        let key = self.key()?;
-        let answer = runtime(1)?.block_on(get(address, &key, path, query))?;
+        let daemon = self.daemon(config)?;
+        let mut answer = runtime(1)?.block_on(daemon.get(path, query))?;
+        // What stands under the answer's key.
+        let answer = answer[path.rsplit('/').next().unwrap_or_default()].take();
         say(&if self.json {
             serde_json::to_string_pretty(&answer)?
         } else {
             tell(&answer)
         })?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// JSON is to be printed.
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Where to ask; nothing is sent yet.
+    pub(super) fn daemon(&self, config: Option<&Path>) -> anyhow::Result<Daemon> {
+        let address = match self.api {
+            Some(address) => address,
+            None => load(config)?.api.listen,
+        };
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+        Ok(Daemon {
+            client: client.build()?,
+            address,
+            key: self.key()?,
+        })
     }
 
     fn key(&self) -> anyhow::Result<SecretString> {
@@ -69,41 +86,49 @@ impl Asked {
     }
 }
 
-/// What stands under the answer's key.
-async fn get(
+/// A running daemon, and the key to it.
+#[derive(Clone)]
+pub(super) struct Daemon {
+    client: reqwest::Client,
     address: SocketAddr,
-    key: &SecretString,
-    path: &str,
-    query: &[(&str, &str)],
-) -> anyhow::Result<Value> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(PATIENCE)
-        .build()?;
-    let request = client
-        .get(format!("http://{address}{path}"))
-        .bearer_auth(key.expose_secret())
-        .query(query);
-    let answer = request
-        .send()
-        .await
-        .context(Refusal::Unavailable)
-        .with_context(|| format!("asking the daemon at {address}"))?;
-    let status = answer.status();
-    let mut body: Value = answer.json().await.context("understanding the answer")?;
-    if status.is_success() {
-        let key = path.rsplit('/').next().unwrap_or_default();
-        return Ok(body[key].take());
+    key: SecretString,
+}
+
+impl Daemon {
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Value> {
+        let request = self.client.get(format!("http://{}{path}", self.address));
+        self.send(request.query(query)).await
     }
-    let message = body["error"]["message"]
-        .as_str()
-        .unwrap_or("no reason given");
-    let error = anyhow::anyhow!("the daemon at {address} says {status}: {message}");
-    Err(match status.as_u16() {
-        401 | 403 => error.context(Refusal::NotPermitted),
-        503 => error.context(Refusal::Unavailable),
-        _ => error,
-    })
+
+    /// Sends a body and returns the whole answer.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.client.post(format!("http://{}{path}", self.address));
+        self.send(request.json(body)).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        let address = self.address;
+        let answer = request
+            .bearer_auth(self.key.expose_secret())
+            .send()
+            .await
+            .context(Refusal::Unavailable)
+            .with_context(|| format!("asking the daemon at {address}"))?;
+        let status = answer.status();
+        let body: Value = answer.json().await.context("understanding the answer")?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        let message = body["error"]["message"]
+            .as_str()
+            .unwrap_or("no reason given");
+        let error = anyhow::anyhow!("the daemon at {address} says {status}: {message}");
+        Err(match status.as_u16() {
+            401 | 403 => error.context(Refusal::NotPermitted),
+            503 => error.context(Refusal::Unavailable),
+            _ => error,
+        })
+    }
 }
 
 /// The status as an operator reads it.

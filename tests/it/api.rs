@@ -1,6 +1,7 @@
 //! The HTTP API, in process over an in-memory store: bodies, dialects, errors, pages, and twice the same.
 
 mod adapter;
+mod apply;
 mod broken;
 mod changes;
 mod dialect;

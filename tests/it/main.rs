@@ -49,6 +49,7 @@ mod loops;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod operator;
 mod origo_client;
 #[cfg(test)]
 mod origo_feed;

@@ -138,6 +138,14 @@ pub(super) fn from_json(kind: ParamKind, value: &Value) -> Result<Arg, Issue> {
             read_fields(texts.collect::<Result<Vec<_>, Issue>>()?.into_iter())
         }
         (ParamKind::Fields(_), other) => Err(expected("object", other)),
+        (ParamKind::Rows(fields), Value::Array(items)) => {
+            let rows = items.iter().map(|item| match item {
+                Value::Object(given) => super::Params::of_row(fields, given),
+                other => Err(expected("object", other).into_owned()),
+            });
+            Ok(Arg::Rows(rows.collect()))
+        }
+        (ParamKind::Rows(_), other) => Err(expected("array", other)),
         (_, Value::String(text)) => from_text(kind, text),
         (ParamKind::Count(_), other) => Err(expected("number", other)),
         (
@@ -197,6 +205,7 @@ fn from_text(kind: ParamKind, text: &str) -> Result<Arg, Issue> {
             Err(format!("Invalid value, expected one of {}", words.join(", ")).into())
         }
         ParamKind::Fields(_) => Err("Expected an object".into()),
+        ParamKind::Rows(_) => Err("Expected an array".into()),
         ParamKind::NotYet => Err("Not supported yet".into()),
     }
 }

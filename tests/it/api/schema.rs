@@ -223,6 +223,7 @@ fn calls(ids: &Ids) -> Vec<(&'static str, Value)> {
         ("/events/get", issued),
         ("/workspaces/get", json!({})),
         ("/adapter/status", json!({})),
+        ("/adapter/apply", json!({"rows": []})),
         ("/adapter/why", json!({"id": ids.ada})),
         ("/phones/deactivate", device),
         ("/acs/credentials/delete", credential),

@@ -3,6 +3,10 @@
 //! Promises: a row that says what is so already changes nothing; ids follow from the row, so the same file after a lost
 //! database makes the same ids (contract.md G6); a row that is wrong keeps no other back; nothing is deleted.
 
+use std::future::Future;
+use std::pin::Pin;
+
+use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -13,6 +17,9 @@ use super::{Api, Call, Reply, automations, identities, issue, link, users};
 use crate::core::identity::{Identity, Parent, Profile};
 use crate::core::ids::{AcsSystemId, AcsUserId, AutomationId, IdentityId, ParentId, Personal};
 use crate::core::wish::Wish;
+
+/// Rows that are worked on at once: what they write shares a transaction.
+const AT_ONCE: usize = 64;
 
 /// The columns of a row.
 pub(super) const ROW: &[Param] = &[
@@ -31,23 +38,16 @@ pub(super) const ROW: &[Param] = &[
 pub(super) async fn apply(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let (mut changed, mut unchanged) = (0, 0);
     let mut refused = Vec::new();
-    for (number, row) in call.params.rows("rows").iter().enumerate() {
-        let message = match row {
-            Ok(row) => match apply_row(api, call, row).await {
-                Ok(true) => {
-                    changed += 1;
-                    continue;
-                }
-                Ok(false) => {
-                    unchanged += 1;
-                    continue;
-                }
-                Err(problem) if problem.status.is_server_error() => return Err(problem),
-                Err(problem) => problem.message.into_owned(),
-            },
-            Err(issues) => issues.clone(),
-        };
-        refused.push(json!({ "row": number, "message": message }));
+    let rows = call.params.rows("rows").iter();
+    let applied: Vec<_> = rows.map(|row| outcome(api, call, row)).collect();
+    let mut applied = stream::iter(applied).buffered(AT_ONCE).enumerate();
+    while let Some((number, outcome)) = applied.next().await {
+        match outcome {
+            Ok(true) => changed += 1,
+            Ok(false) => unchanged += 1,
+            Err(problem) if problem.status.is_server_error() => return Err(problem),
+            Err(problem) => refused.push(json!({ "row": number, "message": problem.message })),
+        }
     }
     Ok(Reply::one(json!({
         "changed": changed,
@@ -57,6 +57,17 @@ pub(super) async fn apply(api: &Api, call: &Call) -> Result<Reply, Problem> {
 }
 
 /// `true` where something was wished.
+fn outcome<'a>(api: &'a Api, call: &'a Call, row: &'a Result<Params, String>) -> Outcome<'a> {
+    Box::pin(async move {
+        match row {
+            Ok(row) => apply_row(api, call, row).await,
+            Err(issues) => Err(Problem::input(issues.clone())),
+        }
+    })
+}
+
+type Outcome<'a> = Pin<Box<dyn Future<Output = Result<bool, Problem>> + Send + 'a>>;
+
 async fn apply_row(api: &Api, call: &Call, row: &Params) -> Result<bool, Problem> {
     let order = Order::of(call, row)?;
     let id = identities::new_id(api, call, Some(&order.key)).await?;

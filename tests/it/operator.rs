@@ -47,7 +47,9 @@ fn people_come_from_a_file_and_the_operator_sees_what_they_wait_for() {
     assert_eq!(again["refused"][0]["line"], 252);
 
     let people = site.call("/user_identities/list", &json!({"limit": 1}));
-    let person = people["user_identities"][0]["user_identity_id"].as_str().unwrap();
+    let person = people["user_identities"][0]["user_identity_id"]
+        .as_str()
+        .unwrap();
     let why = said(&ask(&site, &["why", person]));
     assert!(
         why.starts_with("The enrollment automation with hq is "),

@@ -126,12 +126,12 @@ impl Poller {
         match fetched {
             Ok(events) => {
                 self.recovered();
-                let taken = self.take_in(piece, events, now).await;
-                if taken.is_err() {
+                let polled = self.take_in(piece, events, now).await;
+                if polled.is_err() {
                     // It is read again from the cursor, and all after it.
                     self.start_over();
                 }
-                taken
+                polled
             }
             Err(error) => {
                 // The answer may have been too much for its time, or for us.
@@ -199,8 +199,8 @@ impl Poller {
         }
         if let Some(suspect) = &mut self.suspect {
             suspect.found(events.iter().map(|event| event.id.as_str()));
-            if let Some(verdict) = suspect.verdict(piece) {
-                self.feed.page = verdict.or(self.feed.page);
+            if suspect.is_over(piece) {
+                self.feed.page = suspect.page().or(self.feed.page);
                 self.suspect = None;
             }
         }

@@ -242,7 +242,7 @@ pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Ended {
     let (seen, frees_at) = match outcome {
         Ok(answer) => {
             succeeded(manager, &job, &answer, now);
-            let frees_at = Some(job.answered_until(engine, manager));
+            let frees_at = Some(answered_until(engine, manager));
             (Observation::Answered(job.call, answer), frees_at)
         }
         Err(mut error) => {
@@ -366,6 +366,11 @@ pub(crate) fn resumed(manager: &Manager, gate: &Gate, service: &str) {
     }
 }
 
+/// Until when a call that was answered just now counts in HID's windows.
+fn answered_until(engine: &Engine, manager: &Manager) -> Timestamp {
+    engine.window_time().plus(manager.mobile_identities.per)
+}
+
 /// How long the call counts in HID's windows; `None`: it did not reach HID.
 fn frees_at(
     engine: &Engine,
@@ -380,7 +385,7 @@ fn frees_at(
         // The connection was refused; after a 401 it was the replay's, which has a place of its own.
         Some(Trouble::Unreachable) if unanswered && sent == 1 => None,
         _ if unanswered => Some(job.unanswered_until),
-        _ => Some(job.answered_until(engine, manager)),
+        _ => Some(answered_until(engine, manager)),
     }
 }
 
@@ -415,11 +420,6 @@ pub async fn wake(engine: &Engine) -> Result<Option<Timestamp>, store::Error> {
 }
 
 impl Job {
-    /// Until when it counts in HID's windows, answered just now.
-    fn answered_until(&self, engine: &Engine, manager: &Manager) -> Timestamp {
-        engine.window_time().plus(manager.mobile_identities.per)
-    }
-
     /// What it will do, for logs and tests.
     #[must_use]
     pub fn effect(&self) -> &Effect {

@@ -1,6 +1,5 @@
 //! How things stand as a whole: `/adapter/status` and `/metrics` (contract.md sections 3, 6 and 10).
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -234,20 +233,16 @@ impl Page {
     }
 
     fn family<L: AsRef<str>>(&mut self, name: &str, kind: &str, help: &str, samples: &[(L, u64)]) {
-        let page = &mut self.0;
-        // Writing to a string does not fail.
-        let _: std::fmt::Result = write!(
-            page,
-            "# HELP origo_adapter_{name} {help}\n# TYPE origo_adapter_{name} {kind}\n"
-        );
-        for (labels, value) in samples {
+        let head =
+            format!("# HELP origo_adapter_{name} {help}\n# TYPE origo_adapter_{name} {kind}\n");
+        self.0.push_str(&head);
+        self.0.extend(samples.iter().map(|(labels, value)| {
             let labels = labels.as_ref();
-            let labels = if labels.is_empty() {
-                String::new()
+            if labels.is_empty() {
+                format!("origo_adapter_{name} {value}\n")
             } else {
-                format!("{{{labels}}}")
-            };
-            let _: std::fmt::Result = writeln!(page, "origo_adapter_{name}{labels} {value}");
-        }
+                format!("origo_adapter_{name}{{{labels}}} {value}\n")
+            }
+        }));
     }
 }

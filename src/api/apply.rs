@@ -187,12 +187,12 @@ impl<'a> Order<'a> {
         let holder = match person.acs_user_in(self.access) {
             Some((user, _)) => user,
             None => {
-                let user = AcsUserId(self.derived(id, &format!("acs_user/{}", self.access)));
+                let user = AcsUserId(derived(id, &format!("acs_user/{}", self.access)));
                 wishes.push(users::wish_of(&person.profile, user, self.access));
                 user
             }
         };
-        let cm_user = AcsUserId(self.derived(id, &format!("acs_user/{}", self.manager)));
+        let cm_user = AcsUserId(derived(id, &format!("acs_user/{}", self.manager)));
         wishes.extend(users::wish_of_cm_user(&person, cm_user, self.manager));
         wishes.extend(self.parent(&person, holder)?);
         Ok(wishes)
@@ -201,7 +201,7 @@ impl<'a> Order<'a> {
     fn parent(&self, person: &Identity, holder: AcsUserId) -> Result<Option<Wish>, Problem> {
         let settings = self.call.systems().manager(self.manager);
         let settings = settings.ok_or_else(automations::not_a_manager)?;
-        let id = ParentId(self.derived(person.id, &self.row_key));
+        let id = ParentId(derived(person.id, &self.row_key));
         let known = person.parents.get(&id);
         if known.is_some_and(|parent| parent.deleting_since.is_some()) {
             return Err(Problem::conflict(
@@ -243,9 +243,10 @@ impl<'a> Order<'a> {
                 id,
                 acs_user: holder,
                 manager: self.manager,
-                automation: AutomationId(
-                    self.derived(person.id, &format!("automation/{}", self.manager)),
-                ),
+                automation: AutomationId(derived(
+                    person.id,
+                    &format!("automation/{}", self.manager),
+                )),
                 part_number: wanted.part_number,
                 card_format: wanted.card_format,
                 facility_code: wanted.facility_code,
@@ -255,10 +256,10 @@ impl<'a> Order<'a> {
             }),
         })
     }
+}
 
-    fn derived(&self, identity: IdentityId, name: &str) -> Uuid {
-        Uuid::new_v5(&identity.0, name.as_bytes())
-    }
+fn derived(identity: IdentityId, name: &str) -> Uuid {
+    Uuid::new_v5(&identity.0, name.as_bytes())
 }
 
 /// Dates may change; another card is another row.

@@ -64,7 +64,16 @@ impl Asked {
             Some(address) => address,
             None => load(config)?.api.listen,
         };
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "our own daemon is asked, not HID; with a time-out and without redirects, retries or a proxy"
+        )]
+        let client = reqwest::Client::builder();
+        let client = client
+            .timeout(PATIENCE)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy();
         Ok(Daemon {
             client: client.build()?,
             address,

@@ -67,10 +67,14 @@ impl Suspect {
         self.found.extend(ids.map(ToOwned::to_owned));
     }
 
-    /// The answer of so many entries was cut. Known once the last piece of its stretch was read.
-    pub(super) fn verdict(&self, piece: Piece) -> Option<Option<usize>> {
-        let is_cut = self.found.len() > self.count;
-        (piece.until == self.until).then_some(is_cut.then_some(self.count))
+    /// With this piece its whole stretch was read: it is known now whether the answer was cut.
+    pub(super) fn is_over(&self, piece: Piece) -> bool {
+        piece.until == self.until
+    }
+
+    /// How many entries a cut answer has, if this was one.
+    pub(super) fn page(&self) -> Option<usize> {
+        (self.found.len() > self.count).then_some(self.count)
     }
 }
 
@@ -119,12 +123,13 @@ mod tests {
     fn what_smaller_pieces_hold_tells_whether_an_answer_was_cut() {
         let whole = piece(0, 100);
         let [newer, older] = whole.halves().unwrap();
-        for (more, expected) in [(["a", "b"], Some(None)), (["b", "c"], Some(Some(2)))] {
+        for (more, expected) in [(["a", "b"], None), (["b", "c"], Some(2))] {
             let mut suspect = Suspect::new(2, whole);
             suspect.found(["a", "b"].into_iter());
-            assert_eq!(suspect.verdict(older), None);
+            assert!(!suspect.is_over(older));
             suspect.found(more.into_iter());
-            assert_eq!(suspect.verdict(newer), expected);
+            assert!(suspect.is_over(newer));
+            assert_eq!(suspect.page(), expected);
         }
     }
 

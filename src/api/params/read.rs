@@ -124,7 +124,6 @@ pub(super) fn from_json(kind: ParamKind, value: &Value) -> Result<Arg, Issue> {
                 Err("Expected a list of strings".into())
             }
         }
-        (ParamKind::Ids | ParamKind::Texts, other) => Err(expected("array", other)),
         (ParamKind::NotYet, _) => from_text(kind, ""),
         (ParamKind::Fields(fields), Value::Object(given)) => {
             let known = fields.iter().filter_map(|field| {
@@ -139,13 +138,15 @@ pub(super) fn from_json(kind: ParamKind, value: &Value) -> Result<Arg, Issue> {
         }
         (ParamKind::Fields(_), other) => Err(expected("object", other)),
         (ParamKind::Rows(fields), Value::Array(items)) => {
-            let rows = items.iter().map(|item| match item {
-                Value::Object(given) => super::Params::of_row(fields, given),
-                other => Err(expected("object", other).into_owned()),
+            let rows = items.iter().map(|item| match item.as_object() {
+                Some(given) => super::Params::of_row(fields, given),
+                None => Err(expected("object", item).into_owned()),
             });
             Ok(Arg::Rows(rows.collect()))
         }
-        (ParamKind::Rows(_), other) => Err(expected("array", other)),
+        (ParamKind::Ids | ParamKind::Texts | ParamKind::Rows(_), other) => {
+            Err(expected("array", other))
+        }
         (_, Value::String(text)) => from_text(kind, text),
         (ParamKind::Count(_), other) => Err(expected("number", other)),
         (

@@ -280,7 +280,7 @@ pub(super) async fn tells_the_queue(store: &dyn Store) {
             store,
             owing(
                 commit(n, 0),
-                &[(lane(u128::from(n)), read_user(Class::Issue, at(due)))],
+                &[(lane(n), read_user(Class::Issue, at(due)))],
             ),
         )
         .await;

@@ -87,12 +87,12 @@ impl Manager {
                 capped.insert(class, Room::of(window.limit, budget.per, frees));
             }
         }
-        let closed_until = self.gate.closed_until(now);
+        let closed_until = self.gate.closed_until(at);
         Ok(Forecast {
             queue,
             windows,
             capped,
-            closed_for: closed_until.map_or(Duration::ZERO, |until| until.since(now)),
+            closed_for: closed_until.map_or(Duration::ZERO, |until| until.since(at)),
             sweep_share: self.sweep_share,
         })
     }

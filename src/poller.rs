@@ -108,14 +108,14 @@ impl Poller {
     pub async fn turn(&mut self) -> Result<Polled, Error> {
         let now = self.engine.now();
         let manager = Arc::clone(&self.manager);
-        if let Some(until) = manager.feed_gate.pass(now, manager.request_timeout * 2) {
-            return Ok(Polled::NotBefore(until));
-        }
         let at = self.engine.window_now().await?;
+        if let Some(until) = manager.feed_gate.pass(at, manager.request_timeout * 2) {
+            return Ok(Polled::NotBefore(now.plus(until.since(at))));
+        }
         let slot = manager.events.slot(Uuid::new_v4(), None, at);
         let token = slot.token;
         if let Grant::NotBefore(free) = self.engine.store().take_slot(slot, self.answered).await? {
-            manager.feed_gate.unused(now);
+            manager.feed_gate.unused(at);
             return Ok(Polled::NotBefore(now.plus(free.since(at))));
         }
         let piece = self.next_piece(now);

@@ -86,8 +86,9 @@ impl Worker {
     pub async fn next(&mut self) -> Result<Next, Error> {
         loop {
             let now = self.engine.now();
-            if let Some(until) = self.manager.gate.closed_until(now) {
-                return Ok(Next::Wait(Some(until)));
+            let at = self.engine.window_now().await?;
+            if let Some(until) = self.manager.gate.closed_until(at) {
+                return Ok(Next::Wait(Some(now.plus(until.since(at)))));
             }
             let agenda = self.agenda().await?;
             let waiting = self.fetch(&agenda, now).await?;
@@ -203,7 +204,7 @@ impl Worker {
         if started.is_some() {
             // Not asked before: only a call that goes out may be the one that probes.
             let probe_bound = manager.request_timeout * 2;
-            let _: Option<Timestamp> = manager.gate.pass(now, probe_bound);
+            let _: Option<Timestamp> = manager.gate.pass(at, probe_bound);
         }
         Ok(started.map(|call| Job {
             identity: due.identity,
@@ -305,10 +306,9 @@ fn expect_echo(echo: &Echo, answer: &Answer, now: Timestamp) {
 }
 
 fn failed(engine: &Engine, manager: &Manager, job: &Job, error: &origo::Error) {
-    let now = engine.now();
     let effect = job.call.effect.name();
     match error.trouble {
-        Some(Trouble::LeaseOver) => manager.gate.unused(now),
+        Some(Trouble::LeaseOver) => manager.gate.unused(engine.window_time()),
         Some(trouble) => {
             let service = Paused {
                 gate: &manager.gate,
@@ -333,9 +333,10 @@ pub(crate) fn paused(
     trouble: Trouble,
     error: &origo::Error,
 ) {
-    let Verdict::Paused(condition) = service
-        .gate
-        .refused(trouble, error.retry_after, engine.now())
+    let Verdict::Paused(condition) =
+        service
+            .gate
+            .refused(trouble, error.retry_after, engine.window_time())
     else {
         return;
     };

@@ -230,7 +230,8 @@ impl Told<'_> {
                 && self.about.has_manager(manager.id)
         });
         let paused = managers.filter_map(|manager| {
-            let until = manager.gate.closed_until(self.now)?;
+            let at = self.api.engine.window_time();
+            let until = self.now.plus(manager.gate.closed_until(at)?.since(at));
             let condition = manager.gate.condition().name();
             Some(format!(
                 "HID's mobile_identities of {} is {condition}; it is asked again at {}.",

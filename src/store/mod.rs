@@ -42,7 +42,7 @@ pub trait Store: Send + Sync {
     /// As [`Store::commit`] for several identities: in this order, all of them or none.
     fn commit_all(&self, commits: Vec<Commit>) -> Verb<'_, ()>;
 
-    /// What is owed and due, earliest first; identities with a claim are left out.
+    /// What is owed and due, who waits in line longest first; identities with a claim are left out.
     fn due(&self, query: DueQuery) -> Verb<'_, Vec<Due>>;
 
     /// When the next effect of each class will be due, claimed identities left out; a class that owes nothing is missing.
@@ -270,7 +270,7 @@ pub struct Due {
     /// Where.
     pub lane: Lane,
     /// Since when it waits in line.
-    pub not_before: Timestamp,
+    pub since: Timestamp,
 }
 
 /// What is asked of the index. Filters that are `None` let all pass.

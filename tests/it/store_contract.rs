@@ -203,7 +203,7 @@ async fn lists_what_is_due(store: &dyn Store) {
     let due = |now| async move {
         let due = store.due(asking(Class::Confirm, now)).await.unwrap();
         let due = due.into_iter();
-        due.map(|due| (due.identity, due.lane, due.not_before))
+        due.map(|due| (due.identity, due.lane, due.since))
             .collect::<Vec<_>>()
     };
     let one = (id(1), Lane::Read(MANAGER), at(30));
@@ -260,7 +260,7 @@ async fn replaces_what_is_owed(store: &dyn Store) {
     assert_eq!(store.agenda(None).await.unwrap(), [].into());
     assert_eq!(store.due(asking(Class::Confirm, at(9))).await.unwrap(), []);
     let waiting = store.due(asking(Class::Wait, at(9))).await.unwrap();
-    assert_eq!(waiting[0].not_before, at(2));
+    assert_eq!(waiting[0].since, at(2));
     let issues = store.due(asking(Class::Issue, at(9))).await.unwrap();
     assert_eq!(issues[0].lane, key, "any lane comes back as it went in");
 

@@ -18,10 +18,10 @@ const LOAD: &str =
     "SELECT id, revision, state, claim_token, lease_until FROM identities WHERE id = ?1";
 // `IS` finds NULL as well, and uses the index as `=` would.
 const DUE: &str = "\
-    SELECT e.identity, e.lane, e.not_before
-    FROM effects AS e JOIN identities AS i ON i.id = e.identity
+    SELECT e.identity, e.lane, e.line
+    FROM effects AS e INDEXED BY effects_line JOIN identities AS i ON i.id = e.identity
     WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3 AND i.claim_token IS NULL
-    ORDER BY e.not_before, e.identity, e.lane LIMIT ?4";
+    ORDER BY e.line, e.identity, e.lane LIMIT ?4";
 const NEXT_DUE: &str = "\
     SELECT e.not_before FROM effects AS e JOIN identities AS i ON i.id = e.identity
     WHERE e.manager IS ?1 AND e.class = ?2 AND i.claim_token IS NULL
@@ -38,11 +38,11 @@ const LISTED: &str = "\
 const ABANDONED: &str = "\
     SELECT id FROM identities
     WHERE claim_token IS NOT NULL AND (claim_opening <> ?1 OR lease_until <= ?2) ORDER BY id";
-const OWED: &str = "SELECT lane, not_before FROM effects WHERE identity = ?1";
+const OWED: &str = "SELECT lane, line FROM effects WHERE identity = ?1";
 const QUEUE: &str = "\
-    SELECT e.not_before FROM effects AS e JOIN identities AS i ON i.id = e.identity
+    SELECT e.line FROM effects AS e INDEXED BY effects_line JOIN identities AS i ON i.id = e.identity
     WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3 AND i.claim_token IS NULL
-    ORDER BY e.not_before";
+    ORDER BY e.line";
 const JOURNAL: &str = "\
     SELECT seq, at, cause, entity, from_state, to_state, hash FROM journal
     WHERE identity = ?1 ORDER BY seq";
@@ -76,7 +76,7 @@ pub(super) fn due(conn: &Connection, query: DueQuery) -> Result<Vec<Due>, Error>
         due.push(Due {
             identity,
             lane: cells.get_json(1)?,
-            not_before: Timestamp(cells.get(2)?),
+            since: Timestamp(cells.get(2)?),
         });
     }
     Ok(due)
@@ -399,7 +399,10 @@ mod tests {
     #[test]
     fn the_queue_is_read_in_order() {
         let plan = plan(DUE, vec![Value::Null; 4]);
-        assert!(plan.contains("effects_due (manager=? AND class=? AND not_before<?)"));
+        assert!(
+            plan.contains("effects_line (manager=? AND class=?)"),
+            "{plan}"
+        );
         assert!(!plan.contains("TEMP B-TREE"), "{plan}");
     }
 }

@@ -25,12 +25,12 @@ const PUT: &str = "\
 // Effects and index rows go with it, by foreign key.
 const REMOVE: &str = "DELETE FROM identities WHERE id = ?1";
 const OWED: &str =
-    "SELECT lane, manager, class, not_before, effect FROM effects WHERE identity = ?1";
+    "SELECT lane, manager, class, not_before, effect, line FROM effects WHERE identity = ?1";
 const PUT_OWED: &str = "\
-    INSERT INTO effects (identity, lane, manager, class, not_before, effect)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    INSERT INTO effects (identity, lane, manager, class, not_before, effect, line)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
     ON CONFLICT (identity, lane) DO UPDATE SET manager = excluded.manager, class = excluded.class,
-        not_before = excluded.not_before, effect = excluded.effect";
+        not_before = excluded.not_before, effect = excluded.effect, line = excluded.line";
 const REMOVE_OWED: &str = "DELETE FROM effects WHERE identity = ?1 AND lane = ?2";
 const PUT_ROW: &str = "\
     INSERT INTO entities (kind, id, identity, created_at, acs_system, acs_user, parent)
@@ -159,6 +159,7 @@ struct Order {
     class: String,
     not_before: i64,
     effect: String,
+    line: i64,
 }
 
 /// Touches only what differs: most commits leave most lanes as they are.
@@ -174,12 +175,13 @@ fn replace_owed(
         let known = before.remove(&lane);
         let effect = json(&owed.effect)?;
         let since = known.as_ref().filter(|known| known.effect == effect);
-        let since = since.map_or(now.0, |known| known.not_before.min(now.0));
+        let since = since.map_or(now.0, |known| known.line.min(now.0));
         let order = Order {
             manager: owed.manager.map(|manager| manager.0),
             class: owed.class.name().to_owned(),
-            not_before: owed.not_before.0.max(since),
+            not_before: owed.not_before.0,
             effect,
+            line: owed.not_before.0.max(since),
         };
         if known.as_ref() != Some(&order) {
             conn.prepare_cached(PUT_OWED)?.execute(params![
@@ -189,6 +191,7 @@ fn replace_owed(
                 order.class,
                 order.not_before,
                 order.effect,
+                order.line,
             ])?;
         }
     }
@@ -210,6 +213,7 @@ fn orders(conn: &Connection, id: IdentityId) -> Result<BTreeMap<String, Order>, 
             class: cells.get(2)?,
             not_before: cells.get(3)?,
             effect: cells.get(4)?,
+            line: cells.get(5)?,
         };
         orders.insert(cells.get(0)?, order);
     }

@@ -365,3 +365,24 @@ async fn the_forecast_of_a_queue_comes_true() {
     }
     assert!(rig.now().since(began) > 3 * WINDOW, "it was a long queue");
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_holds_nothing_up() {
+    let hour = 3_600_000;
+    let mut rig = Rig::new(|_| {});
+    for n in 1..4 {
+        rig.launch(n).await;
+    }
+    rig.set_the_clock(-hour);
+    assert_eq!(rig.works().await, "create_user", "it was due before");
+    rig.line(Line::Down);
+    rig.works().await;
+    rig.works().await;
+    rig.line(Line::Good);
+    rig.set_the_clock(-2 * hour);
+    rig.launch(4).await;
+    let probe_at = rig.now().plus(Duration::from_secs(5));
+    assert_eq!(rig.waits().await, Some(probe_at), "HID was not reached");
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(rig.job().await.identity, super::person(4));
+}

@@ -278,10 +278,7 @@ pub(super) async fn tells_the_queue(store: &dyn Store) {
     for (n, due) in [(1, 30), (2, 10), (3, 20), (4, 99)] {
         put(
             store,
-            owing(
-                commit(n, 0),
-                &[(lane(n), read_user(Class::Issue, at(due)))],
-            ),
+            owing(commit(n, 0), &[(lane(n), read_user(Class::Issue, at(due)))]),
         )
         .await;
     }
@@ -338,6 +335,9 @@ pub(super) async fn what_is_owed_keeps_its_place_in_line(store: &dyn Store) {
     assert!(store.owed(id(1)).await.unwrap().is_empty());
     put(store, owing_at(7, 70, Class::Confirm, 0)).await;
     assert_eq!(store.owed(id(1)).await.unwrap()[&lane], at(70), "anew");
+    // What was due stays so when the clock is set back.
+    let due = store.due(super::samples::asking(Class::Confirm, at(20)));
+    assert_eq!(due.await.unwrap().len(), 1);
 }
 
 pub(super) async fn finds_no_damage(store: &dyn Store) {

@@ -178,6 +178,8 @@ class Daemon:
             f"ORIGO_ADAPTER__CREDENTIAL_MANAGERS__HQ__{name.upper()}": str(value) for name, value in manager.items()
         }
         self.environment["ORIGO_ADAPTER__API__LISTEN"] = self.address
+        # As the systemd unit has it.
+        self.environment["MALLOC_ARENA_MAX"] = "2"
         self.start()
 
     def start(self):

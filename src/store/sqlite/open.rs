@@ -29,9 +29,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a large group of writes changes fits in here, so that each page of it is written once.
 const CACHE_KIB: i64 = 8 * 1024;
 
-/// The log is written back into the file at so many pages, 16 MiB: fewer times, and still little to read after a crash.
-const LOG_PAGES: i64 = 4096;
-
 /// More than there are statements, so that none is parsed twice.
 const STATEMENTS: usize = 112;
 
@@ -84,7 +81,6 @@ impl Place {
         }
         conn.pragma_update(None, "synchronous", "FULL")?;
         conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        conn.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         migrate(&conn)?;
         Ok(conn)
     }

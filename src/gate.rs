@@ -130,7 +130,7 @@ impl Gate {
         let mut state = self.state();
         let throttled_since = state.throttled_since.unwrap_or(now);
         let condition = match trouble {
-            Trouble::LeaseOver => return Verdict::Unchanged,
+            Trouble::LeaseOver | Trouble::Oversized => return Verdict::Unchanged,
             Trouble::Window if now.since(throttled_since) >= FORBIDDEN_AFTER => Condition::Refused,
             Trouble::Window => Condition::Throttled,
             Trouble::Unauthorized | Trouble::Credentials => Condition::Refused,

@@ -120,21 +120,33 @@ impl Poller {
         }
         let piece = self.next_piece(now);
         let fetched = manager.client.events(piece.from.0, piece.until.0).await;
-        let is_answered = !matches!(&fetched, Err(error) if error.status.is_none());
+        let is_answered = match &fetched {
+            Ok(_) => true,
+            Err(error) => error.status.is_some() || error.trouble == Some(Trouble::Oversized),
+        };
         let frees_at = self.engine.window_time().plus(manager.events.per);
         self.answered = is_answered.then_some((token, frees_at));
-        match fetched {
+        let polled = match fetched {
             Ok(events) => {
                 self.recovered();
-                let polled = self.take_in(piece, events, now).await;
-                if polled.is_err() {
-                    // It is read again from the cursor, and all after it.
-                    self.start_over();
+                self.take_in(piece, events, now).await
+            }
+            Err(error) if error.trouble == Some(Trouble::Oversized) => {
+                self.recovered();
+                self.reach = (self.reach / 2).max(LEAST_REACH);
+                match piece.halves() {
+                    Some(halves) => {
+                        self.pieces.extend(halves);
+                        Ok(Polled::More(0))
+                    }
+                    None => {
+                        self.cut(piece, 0);
+                        self.read(piece, Vec::new()).await
+                    }
                 }
-                polled
             }
             Err(error) => {
-                // The answer may have been too much for its time, or for us.
+                // The answer may have been too much for its time.
                 self.reach = (self.reach / 2).max(LEAST_REACH);
                 let is_too_much =
                     error.trouble == Some(Trouble::TimedOut) && piece.length() > LEAST_REACH;
@@ -145,7 +157,12 @@ impl Poller {
                 self.failed(&error);
                 Ok(Polled::Failed)
             }
+        };
+        if polled.is_err() {
+            // It is read again from the cursor, and all after it.
+            self.start_over();
         }
+        polled
     }
 
     /// What is to be read next: the rest of the stretch under way, or a new one from a little before the cursor up to
@@ -207,6 +224,15 @@ impl Poller {
         self.hear(&events, piece.until.min(now));
         self.reach = next_reach(self.reach, count);
         let fresh = self.observe(events, now).await?;
+        self.read(piece, fresh).await
+    }
+
+    /// All of a piece was observed: the cursor moves on.
+    async fn read(
+        &mut self,
+        piece: Piece,
+        fresh: Vec<(String, Timestamp)>,
+    ) -> Result<Polled, Error> {
         let found = fresh.len();
         // It may go back: it was our own clock's where HID's was not known yet.
         self.feed.cursor = if piece.is_last {

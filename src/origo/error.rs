@@ -72,6 +72,17 @@ impl Error {
         match error {
             TransportError::Unsent(text) => Self::new(operation, Outcome::Unsent, text),
             TransportError::Unanswered(text) => Self::new(operation, Outcome::Unanswered, text),
+            TransportError::Oversized(text) => {
+                let error = Self::new(operation, Outcome::Unanswered, text);
+                // Of the feed, less may be asked for; of an object there is no smaller part.
+                let is_feed = operation.service() == Service::Events;
+                let trouble = if is_feed {
+                    Some(Trouble::Oversized)
+                } else {
+                    error.trouble
+                };
+                Self { trouble, ..error }
+            }
         }
     }
 

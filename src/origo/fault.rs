@@ -79,6 +79,8 @@ pub enum Trouble {
     Unauthorized,
     /// The token endpoint refuses the credentials: permanent until the configuration changes.
     Credentials,
+    /// The feed answers with more than we take at once. Says nothing of the service.
+    Oversized,
     /// The lease ended before the first byte; nothing was sent. Says nothing of the service.
     LeaseOver,
 }

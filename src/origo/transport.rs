@@ -32,6 +32,9 @@ pub enum TransportError {
     /// Sent or maybe sent; no whole answer.
     #[error("the request has no whole answer: {0}")]
     Unanswered(String),
+    /// Sent, and the answer is larger than the request's [`BodyCeiling`].
+    #[error("the request has an answer that is too large: {0}")]
+    Oversized(String),
 }
 
 /// The largest answer a request accepts, set in its extensions; [`BodyCeiling::DEFAULT`] where it says nothing.
@@ -126,7 +129,7 @@ impl HttpTransport {
         let mut body = BytesMut::new();
         while let Some(chunk) = answer.chunk().await.map_err(unanswered)? {
             if body.len() + chunk.len() > ceiling {
-                return Err(TransportError::Unanswered(format!(
+                return Err(TransportError::Oversized(format!(
                     "the answer is larger than {ceiling} bytes"
                 )));
             }

@@ -74,6 +74,8 @@ struct Wire {
     line: Mutex<Line>,
     clock: Arc<HandClock>,
     requests: AtomicUsize,
+    /// No larger answer is taken.
+    largest: AtomicUsize,
 }
 
 impl Transport for Wire {
@@ -94,9 +96,13 @@ impl Transport for Wire {
             Line::Hanging if !login => return Box::pin(std::future::pending()),
             Line::Good | Line::GoodOnce | Line::Down | Line::Silent | Line::Hanging => {}
         }
+        let largest = self.largest.load(Ordering::SeqCst);
         let reply = self.hid.lock().unwrap().handle(self.clock.truth(), request);
         Box::pin(async move {
             match reply {
+                Reply::Answer(answer) if answer.body().len() > largest => {
+                    Err(TransportError::Oversized("too large".into()))
+                }
                 Reply::Answer(answer) => Ok(answer),
                 Reply::Reset | Reply::Hang => Err(TransportError::Unanswered("reset".into())),
             }
@@ -130,6 +136,7 @@ impl Rig {
             line: Mutex::new(Line::Good),
             clock: Arc::clone(&clock),
             requests: AtomicUsize::new(0),
+            largest: AtomicUsize::new(usize::MAX),
         });
         let time = Arc::clone(&clock) as Arc<dyn Clock>;
         let transport = Arc::clone(&wire) as Arc<dyn Transport>;

@@ -1,6 +1,7 @@
 //! How the feed is read: places, the cursor, and each entry once.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use origo_adapter::core::Timestamp;
@@ -247,4 +248,31 @@ async fn an_idle_poll_writes_once() {
         assert_eq!(poller.turn().await.unwrap(), Polled::Done(0));
         assert_eq!(rig.sqlite.transactions() - before, 1);
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_asked_for_in_smaller_parts() {
+    let second = Duration::from_secs(1);
+    let (_, mut whole) = busy(None, 60, second).await;
+    let entries = read_on(&mut whole).await.1;
+    let (rig, mut poller) = busy(None, 60, second).await;
+    rig.wire.largest.store(4_000, Ordering::SeqCst);
+    let (calls, found) = read_on(&mut poller).await;
+    assert_eq!(found, entries);
+    assert!((10..100).contains(&calls), "{calls}");
+    assert_eq!(saved(&rig).await.gaps, 0);
+    assert_eq!(rig.manager.feed_gate.closed_until(rig.now()), None);
+}
+
+#[tokio::test]
+async fn a_moment_that_is_too_large_is_left_out_and_told() {
+    let (mut rig, mut poller) = busy(None, 30, Duration::ZERO).await;
+    rig.wire.largest.store(4_000, Ordering::SeqCst);
+    assert_eq!(read_on(&mut poller).await.1, 0);
+    assert!(saved(&rig).await.gaps > 0);
+    rig.pass(Duration::from_mins(5));
+    rig.launch(99).await;
+    while rig.works().await != "create_user" {}
+    rig.pass(Duration::from_secs(20));
+    assert_eq!(read_on(&mut poller).await.1, 2);
 }

@@ -163,7 +163,8 @@ async fn an_answer_has_a_ceiling() {
     let fits = outcome(&format!("{}/fits", server.uri())).await;
     assert_eq!(fits.unwrap().1.len(), 64);
     let over = outcome(&format!("{}/over", server.uri())).await;
-    assert!(is_unanswered(&over), "{over:?}");
+    let error = over.unwrap_err();
+    assert!(matches!(error, TransportError::Oversized(_)), "{error}");
 }
 
 #[tokio::test]

@@ -153,17 +153,21 @@ fn from_csv(text: &str) -> anyhow::Result<Vec<Row>> {
         .trim(csv::Trim::All)
         .from_reader(text.as_bytes());
     let header = reader.headers()?.clone();
-    let mut rows = Vec::new();
+    let (mut rows, mut lines) = (Vec::new(), Lines::of(text));
     for record in reader.records() {
         let record = record?;
-        let line = record.position().map_or(0, csv::Position::line);
+        // Where reading went on: empty lines come before the record.
+        let begin = record.position().map_or(0, csv::Position::byte);
+        let begin = usize::try_from(begin).unwrap_or_default();
+        let rest = text.get(begin..).unwrap_or_default();
+        let empty = rest.len() - rest.trim_start_matches(['\r', '\n']).len();
         let cells = header
             .iter()
             .zip(record.iter())
             .filter(|(_, cell)| !cell.is_empty());
         let fields = cells.map(|(name, cell)| (name.to_owned(), Value::from(cell)));
         rows.push(Row {
-            line: usize::try_from(line).unwrap_or_default(),
+            line: lines.at(begin + empty),
             fields: fields.collect(),
         });
     }
@@ -174,9 +178,10 @@ fn from_csv(text: &str) -> anyhow::Result<Vec<Row>> {
 fn from_json(text: &str) -> anyhow::Result<Vec<Row>> {
     let items: Vec<&RawValue> = serde_json::from_str(text)?;
     let begin = text.as_ptr().addr();
+    let mut lines = Lines::of(text);
     let rows = items.into_iter().map(|item| {
         let item = item.get();
-        let line = line_of(text, item.as_ptr().addr() - begin);
+        let line = lines.at(item.as_ptr().addr() - begin);
         let fields = serde_json::from_str(item).with_context(|| format!("line {line}"))?;
         Ok(Row { line, fields })
     });
@@ -191,16 +196,37 @@ fn from_toml(text: &str) -> anyhow::Result<Vec<Row>> {
         rows: Vec<toml::Spanned<Map<String, Value>>>,
     }
     let file: File = toml::from_str(text)?;
+    let mut lines = Lines::of(text);
     let rows = file.rows.into_iter().map(|row| Row {
-        line: line_of(text, row.span().start),
+        line: lines.at(row.span().start),
         fields: row.into_inner(),
     });
     Ok(rows.collect())
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    let before = text.as_bytes().iter().take(offset);
-    1 + before.filter(|byte| **byte == b'\n').count()
+/// Counts lines once, for offsets that only grow.
+struct Lines<'a> {
+    text: &'a str,
+    counted: usize,
+    line: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        Self {
+            text,
+            counted: 0,
+            line: 1,
+        }
+    }
+
+    /// The line that the byte at `offset` is on.
+    fn at(&mut self, offset: usize) -> usize {
+        let between = self.text.get(self.counted..offset).unwrap_or_default();
+        self.line += between.matches('\n').count();
+        self.counted = self.counted.max(offset);
+        self.line
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::systems::{Role, System};
 use super::{Api, Call, Reply, automations, identities, issue, link, users};
 use crate::core::identity::{Identity, Parent, Profile};
 use crate::core::ids::{AcsSystemId, AcsUserId, AutomationId, IdentityId, ParentId, Personal};
+use crate::core::index::Kind;
 use crate::core::wish::Wish;
 
 /// Rows that are worked on at once: what they write shares a transaction.
@@ -70,8 +71,11 @@ type Outcome<'a> = Pin<Box<dyn Future<Output = Result<bool, Problem>> + Send + '
 
 async fn apply_row(api: &Api, call: &Call, row: &Params) -> Result<bool, Problem> {
     let order = Order::of(call, row)?;
-    let id = identities::new_id(api, call, Some(&order.key)).await?;
-    let known = api.load(id).await?;
+    let known = api.owner(Kind::IdentityKey, order.key.as_str()).await?;
+    let id = match &known {
+        Some(identity) => identity.id,
+        None => identities::new_id(api, call, Some(&order.key)).await?,
+    };
     let wishes = order.decide(id, known.as_ref())?;
     if wishes.is_empty() {
         return Ok(false);

@@ -175,3 +175,23 @@ async fn a_twin_in_the_access_system_is_linked() {
         twin["acs_user_id"]
     );
 }
+
+/// The id that follows from the key is taken by who had the key before.
+#[tokio::test]
+async fn a_key_that_somebody_else_had_before_is_known_by_its_owner() {
+    let world = World::new();
+    apply(&world, &[ada()]).await;
+    let key = json!({"user_identity_key": "ada"});
+    let before = world.ok("/user_identities/get", key.clone()).await;
+    let renamed = json!({
+        "user_identity_id": before["user_identity_id"],
+        "user_identity_key": "countess",
+        "email_address": "countess@tenant.example",
+    });
+    world.ok("/user_identities/update", renamed).await;
+    assert_eq!(apply(&world, &[ada()]).await["changed"], 1);
+    let after = world.ok("/user_identities/get", key).await;
+    assert_ne!(after["user_identity_id"], before["user_identity_id"]);
+    let again = apply(&world, &[ada()]).await;
+    assert_eq!(again, json!({"changed": 0, "unchanged": 1, "refused": []}));
+}

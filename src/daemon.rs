@@ -4,6 +4,7 @@
 //! former owner left are taken over before the first loop turns.
 
 mod build;
+mod connectors;
 mod loops;
 mod online;
 mod webhooks;
@@ -90,6 +91,7 @@ impl Daemon {
         }
         loops::spawn_timer(lifecycle, &engine);
         loops::spawn_recovery(lifecycle, &engine, build::longest_request(config));
+        connectors::spawn(lifecycle, &engine, config)?;
         webhooks::spawn(lifecycle, &engine, config)?;
         loops::spawn_heartbeat(
             lifecycle,

@@ -30,6 +30,7 @@
 //! | [`clock`] | the only reader of a clock |
 //! | [`telemetry`] | the log: one line an event, from a closed list |
 //! | [`retry`] | growing waits for what is not durable |
+//! | [`template`] | texts with places for the fields of a record |
 //! | [`config`] | defaults ← file ← environment, and every complaint at once; the only reader of the environment |
 //! | [`store`] | all that is durable, in verbs; `SQLite` |
 //! | [`origo`] | the client of HID: one effect in, one answer or fault out; the only place that knows HID's wire |
@@ -39,6 +40,7 @@
 //! | [`manager`] | one HID organization as worker and poller share it: client, windows, gates, the feed's echo |
 //! | [`worker`] | claims and performs |
 //! | [`poller`] | reads HID's feed |
+//! | [`connector`] | tells access systems of keys: by HTTP, or by batches of files |
 //! | [`webhook`] | tells the outside of events: claims deliveries, signs and posts them |
 //! | [`sandbox`] | plays the app on a sandbox phone, against the simulator's control API |
 //! | [`api`] | Seam's routes over HTTP, answered from the store alone (but for sandbox phones) |
@@ -56,6 +58,7 @@ pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod connector;
 pub mod core;
 pub mod daemon;
 pub mod demo;
@@ -70,5 +73,6 @@ pub mod sandbox;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;
+pub mod template;
 pub mod webhook;
 pub mod worker;

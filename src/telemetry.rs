@@ -134,6 +134,11 @@ events! {
     CLAIM_LOST = "OA-4006" "claim.lost" WARN;
     CLAIM_RECOVERED = "OA-4007" "claim.recovered" INFO;
     WINDOW_LOWERED = "OA-4008" "window.lowered" WARN;
+    RECORD_DONE = "OA-4101" "record.done" DEBUG;
+    RECORD_REFUSED = "OA-4102" "record.refused" WARN;
+    BATCH_WRITTEN = "OA-4103" "batch.written" INFO;
+    CONNECTOR_PAUSED = "OA-4104" "connector.paused" WARN;
+    CONNECTOR_RESUMED = "OA-4105" "connector.resumed" INFO;
     STORE_FAILED = "OA-5001" "store.failed" ERROR;
     STORE_DAMAGED = "OA-5002" "store.damaged" ERROR;
     API_REQUEST = "OA-6001" "api.request" DEBUG;

@@ -94,7 +94,12 @@ impl Schedule {
 fn is_progress(class: Class) -> bool {
     match class {
         Class::Withdrawal | Class::Issue | Class::Enroll => true,
-        Class::Confirm | Class::Wait | Class::Sweep | Class::Timer => false,
+        Class::Confirm
+        | Class::Wait
+        | Class::Sweep
+        | Class::Removal
+        | Class::Import
+        | Class::Timer => false,
     }
 }
 

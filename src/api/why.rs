@@ -10,6 +10,7 @@ use crate::clock::rfc3339;
 use crate::core::identity::{Identity, Phone};
 use crate::core::ids::{AcsSystemId, IdentityId, PartNumber, PhoneId, Timestamp};
 use crate::core::index::Kind;
+use crate::core::record::{self, RecordState};
 use crate::core::state::{self, KeyState};
 use crate::core::{Class, Lane, plan};
 use crate::store::JournalRow;
@@ -76,6 +77,7 @@ impl About {
             | Lane::Read(_)
             | Lane::Wait(_)
             | Lane::Sweep(_)
+            | Lane::Record(_)
             | Lane::Timer => true,
         }
     }
@@ -172,6 +174,37 @@ impl Told<'_> {
                 sentences.extend(self.keys(*manager, *id, phone));
             }
         }
+        sentences.extend(self.records());
+        sentences
+    }
+
+    /// Of records that an access system has yet to take or to remove.
+    fn records(&self) -> Vec<String> {
+        let policy = self.api.engine.policy();
+        let mut sentences = Vec::new();
+        for (id, parent) in &self.identity.parents {
+            for (phone, child) in &parent.children {
+                let state = record::state(&policy, self.identity, (*id, parent), *phone, self.now);
+                let waits = state.filter(|state| *state != RecordState::Imported);
+                let Some(state) = waits.filter(|_| self.about.has_key(*phone, &parent.part_number))
+                else {
+                    continue;
+                };
+                let since = self.since(&format!("record/{}", child.id));
+                let next = child.record.trouble.not_before;
+                let next = if next > self.now {
+                    format!("; tried again at {}", rfc3339(next.0))
+                } else {
+                    String::new()
+                };
+                let system = self.system(parent.acs_system);
+                sentences.push(format!(
+                    "The record {} in {system} is {}{since}{next}.",
+                    child.id,
+                    state.name()
+                ));
+            }
+        }
         sentences
     }
 
@@ -240,6 +273,12 @@ impl Told<'_> {
             ))
         });
         paused.collect()
+    }
+
+    fn system(&self, id: AcsSystemId) -> String {
+        let settings = self.api.settings();
+        let known = settings.systems.get(id);
+        known.map_or_else(|| id.to_string(), |known| known.name.clone())
     }
 
     fn name(&self, manager: AcsSystemId) -> String {

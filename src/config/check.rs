@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::import::import;
 use super::layers::Layers;
 use super::manager::credential_manager;
 use super::read::{LATER, Notes, Table};
@@ -133,11 +134,16 @@ fn check_references(
 fn access_system(workspace_id: Uuid, name: &str, mut table: Table<'_>) -> Option<AccessSystem> {
     let acs_system_id = table.optional("acs_system_id", id);
     let credential_manager = table.required("credential_manager", text);
+    let import = table.has("import").then(|| import(table.table("import")));
     table.close();
     let derived = derive(workspace_id, &format!("access_system/{name}"));
     Some(AccessSystem {
         acs_system_id: acs_system_id?.unwrap_or(derived),
         credential_manager: credential_manager?,
+        import: match import {
+            Some(import) => Some(import?),
+            None => None,
+        },
     })
 }
 

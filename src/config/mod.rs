@@ -7,6 +7,7 @@
 
 mod check;
 mod duration;
+mod import;
 mod layers;
 mod manager;
 mod read;
@@ -23,7 +24,9 @@ use serde::Serialize;
 use url::Url;
 use uuid::Uuid;
 
+use crate::core::record::Field;
 use crate::telemetry;
+use crate::template::{Body, Format, Template};
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -158,11 +161,47 @@ pub struct PartNumber {
 }
 
 /// An access control system whose users carry keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct AccessSystem {
     pub acs_system_id: Uuid,
     /// The configured name of its default credential manager, which exists.
     pub credential_manager: String,
+    /// How it is told of keys; without it a child counts as imported when its key is accepted.
+    pub import: Option<Import>,
+}
+
+/// How an access system is told of keys.
+#[derive(Clone, Debug)]
+pub enum Import {
+    /// One request a record.
+    Http(HttpImport),
+    /// Batches in a directory.
+    Files(FilesImport),
+}
+
+/// An access system with an HTTP API.
+#[derive(Clone, Debug)]
+pub struct HttpImport {
+    /// Has a place for `{child.id}`, and for nothing that may change.
+    pub url: Template,
+    pub method: &'static str,
+    pub remove_method: &'static str,
+    pub headers: Vec<(String, SecretString)>,
+    pub body: Body,
+    pub request_timeout: Duration,
+    /// At most so many requests in any span of so long.
+    pub window: (u32, Duration),
+}
+
+/// An access system that fetches files.
+#[derive(Clone, Debug)]
+pub struct FilesImport {
+    /// Absolute, and there.
+    pub directory: PathBuf,
+    pub format: Format,
+    /// Each once, `child.id` among them.
+    pub fields: Vec<Field>,
+    pub every: Duration,
 }
 
 /// How patiently keys are issued.

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{
-    AcsSystemId, ContainerId, CredentialId, HidUserId, IdentityId, InvitationId, PartNumber,
-    Personal, PhoneId, Timestamp,
+    AcsSystemId, ChildId, ContainerId, CredentialId, HidUserId, IdentityId, InvitationId,
+    PartNumber, Personal, PhoneId, Timestamp,
 };
 
 /// A standing order: do `effect` once `not_before` has come. Replaced as a whole whenever the wish changes.
@@ -18,7 +18,7 @@ pub struct Owed {
     pub not_before: Timestamp,
     /// Which share of the window it uses.
     pub class: Class,
-    /// The credential manager whose window and service it needs; `None` for the timer.
+    /// The credential manager or access system that it is owed to; `None` for the timer.
     pub manager: Option<AcsSystemId>,
 }
 
@@ -41,6 +41,8 @@ pub enum Lane {
     Removal(PhoneId),
     /// One key: issue, revoke.
     Key(PhoneId, PartNumber),
+    /// A child's record in its access system.
+    Record(ChildId),
     /// The next moment at which time alone changes a wish.
     Timer,
 }
@@ -56,6 +58,7 @@ impl fmt::Display for Lane {
             Self::Phone(phone) => write!(f, "phone/{phone}"),
             Self::Removal(phone) => write!(f, "removal/{phone}"),
             Self::Key(phone, part_number) => write!(f, "key/{phone}/{part_number}"),
+            Self::Record(child) => write!(f, "record/{child}"),
             Self::Timer => f.write_str("timer"),
         }
     }
@@ -76,6 +79,10 @@ pub enum Class {
     Wait,
     /// Reading everybody, slowly.
     Sweep,
+    /// Removing records from an access system; no call of HID.
+    Removal,
+    /// Telling an access system of keys; no call of HID.
+    Import,
     /// No call at all.
     Timer,
 }
@@ -92,13 +99,15 @@ impl Class {
     ];
 
     /// Every class.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Withdrawal,
         Self::Issue,
         Self::Enroll,
         Self::Confirm,
         Self::Wait,
         Self::Sweep,
+        Self::Removal,
+        Self::Import,
         Self::Timer,
     ];
 
@@ -112,6 +121,8 @@ impl Class {
             Self::Confirm => "confirm",
             Self::Wait => "wait",
             Self::Sweep => "sweep",
+            Self::Removal => "removal",
+            Self::Import => "import",
             Self::Timer => "timer",
         }
     }
@@ -188,7 +199,7 @@ pub enum Effect {
         /// Which.
         credential: CredentialId,
     },
-    /// No call: look again, because time has passed.
+    /// No call of HID: look again, because time has passed or an access system is owed something.
     Wake,
 }
 

@@ -13,6 +13,7 @@ use super::ids::{
     InvitationCode, InvitationId, ParentId, PartNumber, Personal, PhoneId, Timestamp,
 };
 use super::observation::{InvitationStatus, Rejection};
+use super::record::Record;
 
 mod phone;
 
@@ -130,6 +131,9 @@ pub struct Child {
     /// That withdrawal came to its end; the child stays as the memory of the wish.
     #[serde(default)]
     pub gone_at: Option<Timestamp>,
+    /// What its access system was told of it.
+    #[serde(default)]
+    pub record: Record,
 }
 
 /// All that concerns one identity at one credential manager.

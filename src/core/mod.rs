@@ -6,7 +6,7 @@
 //! is now owed to the outside, at most one [`Effect`] a [`Lane`]. No clock, no randomness, no I/O.
 //!
 //! Reading order: [`ids`], [`identity`], [`observation`], [`effect`], [`policy`], [`step`](mod@step),
-//! [`wish`], [`answer`], [`event`], [`plan`], [`state`], [`announce`], [`index`], [`backoff`], [`window`], [`forecast`].
+//! [`wish`], [`answer`], [`event`], [`plan`], [`record`], [`state`], [`announce`], [`index`], [`backoff`], [`window`], [`forecast`].
 
 pub mod announce;
 pub mod answer;
@@ -20,6 +20,7 @@ pub mod index;
 pub mod observation;
 pub mod plan;
 pub mod policy;
+pub mod record;
 pub mod seen;
 pub mod state;
 pub mod step;

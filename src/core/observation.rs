@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::effect::Lane;
 use super::identity::InFlight;
 use super::ids::{
-    AcsSystemId, ContainerId, CredentialId, HidUserId, InvitationCode, InvitationId, PartNumber,
-    Timestamp,
+    AcsSystemId, CallNo, ChildId, ContainerId, CredentialId, HidUserId, InvitationCode,
+    InvitationId, PartNumber, Timestamp,
 };
+use super::record::Outcome;
 use super::wish::Wish;
 
 /// One thing that was seen. Any may arrive in any state.
@@ -23,6 +24,17 @@ pub enum Observation {
     Failed(InFlight, Fault),
     /// The events feed told something.
     Event(Event),
+    /// A call of a child's access system is to go out: its mark.
+    RecordStarted {
+        /// Whose record.
+        child: ChildId,
+        /// Whoever makes the call has given up by then.
+        until: Timestamp,
+        /// Of whoever makes the call; several that go out together share one.
+        token: uuid::Uuid,
+    },
+    /// Such a call ended.
+    RecordEnded(ChildId, CallNo, Outcome),
     /// Time has passed.
     Woken,
 }

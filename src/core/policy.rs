@@ -1,9 +1,10 @@
 //! Plain values that the operator sets; the core reads no configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::ids::AcsSystemId;
+use super::record::Field;
 
 /// What `step` needs to know of the configuration (contract.md section 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Policy {
     pub give_up_after: Duration,
     /// One entry a configured credential manager. An enrollment whose manager is missing here owes nothing.
     pub managers: BTreeMap<AcsSystemId, ManagerPolicy>,
+    /// The access systems that take records, and what those say.
+    pub imports: BTreeMap<AcsSystemId, BTreeSet<Field>>,
 }
 
 impl Policy {

@@ -13,11 +13,12 @@ use super::ids::{AcsSystemId, PartNumber, PhoneId, Timestamp};
 use super::observation::{ContainerStatus, CredentialStatus, InvitationStatus, Rejection};
 use super::plan;
 use super::policy::Policy;
+use super::record;
 
 /// One state change, for the journal: ids and state names only, no personal data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// `automation/<uuid>`, `cm_user/<manager>`, `invitation/<hid id>`, `phone/<uuid>`, `key/<uuid>/<part number>`, `parent/<uuid>`, `child/<uuid>`, `identity/<uuid>`.
+    /// `automation/<uuid>`, `cm_user/<manager>`, `invitation/<hid id>`, `phone/<uuid>`, `key/<uuid>/<part number>`, `parent/<uuid>`, `child/<uuid>`, `record/<child's uuid>`, `identity/<uuid>`.
     pub entity: String,
     /// `None`: it is new.
     pub from: Option<String>,
@@ -263,7 +264,7 @@ fn state_without_keys(policy: &Policy, enrollment: &Enrollment, now: Timestamp) 
     AutomationState { name, reason }
 }
 
-/// How a child stands: its key's state, without an import connector. `None` where nobody should see it.
+/// How a child stands: its key's state. `None` where nobody should see it.
 #[must_use]
 pub fn child(
     identity: &Identity,
@@ -285,7 +286,7 @@ pub fn child(
     }
     let others_keep_it =
         plan::is_key_wanted(identity, manager, (id, phone), &parent.part_number, now);
-    let gone = others_keep_it || state == KeyState::Revoked;
+    let gone = (others_keep_it || state == KeyState::Revoked) && child.record.is_gone();
     (!gone).then_some(KeyState::Revoking)
 }
 
@@ -354,6 +355,10 @@ fn all(policy: &Policy, identity: &Identity, now: Timestamp) -> BTreeMap<String,
                 parent.children.get(phone),
             ) {
                 all.insert(format!("child/{}", child.id), state.name().to_owned());
+            }
+            let told = record::state(policy, identity, (*id, parent), *phone, now);
+            if let (Some(state), Some(child)) = (told, parent.children.get(phone)) {
+                all.insert(format!("record/{}", child.id), state.name().to_owned());
             }
         }
     }

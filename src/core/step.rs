@@ -8,6 +8,7 @@ use super::ids::{AcsSystemId, CallNo, ChildId, CredentialId, PartNumber, PhoneId
 use super::observation::{CredentialStatus, InvitationStatus, Observation};
 use super::plan;
 use super::policy::Policy;
+use super::record::{self, Record};
 use super::state::{self, Change};
 use super::{answer, event, wish};
 
@@ -47,6 +48,14 @@ pub fn step(policy: &Policy, before: &Identity, seen: &Observation, now: Timesta
             }
         }
         Observation::Event(event) => event::told(policy, &mut identity, event, now),
+        Observation::RecordStarted {
+            child,
+            until,
+            token,
+        } => record::start(policy, &mut identity, *child, *until, *token, now),
+        Observation::RecordEnded(child, number, outcome) => {
+            record::end(policy, &mut identity, *child, *number, *outcome, now);
+        }
         Observation::Woken => {}
     }
     let mut identity = settle(policy, identity, now);
@@ -124,7 +133,7 @@ fn settle(policy: &Policy, mut identity: Identity, now: Timestamp) -> Option<Ide
             enrollment.automation = None;
         }
     }
-    drop_withdrawn(&mut identity, now);
+    drop_withdrawn(policy, &mut identity, now);
     drop_users(&mut identity);
     let over =
         identity.deleting_since.is_some() && identity.in_flight.is_none() && is_over(&identity);
@@ -159,6 +168,7 @@ fn settle_children(identity: &mut Identity, manager: AcsSystemId, now: Timestamp
                 issued_as: None,
                 deleting_since: None,
                 gone_at: None,
+                record: Record::default(),
             });
         }
     }
@@ -289,10 +299,11 @@ fn settle_invitations(policy: &Policy, manager: AcsSystemId, enrollment: &mut En
 }
 
 /// Children without a wish or a key go, then parents without children.
-fn drop_withdrawn(identity: &mut Identity, now: Timestamp) {
+fn drop_withdrawn(policy: &Policy, identity: &mut Identity, now: Timestamp) {
     let view = identity.clone();
     for parent in identity.parents.values_mut() {
-        let (manager, part_number) = (parent.manager, parent.part_number.clone());
+        let (manager, system) = (parent.manager, parent.acs_system);
+        let part_number = parent.part_number.clone();
         let leaving = parent.deleting_since.is_some();
         parent.children.retain(|phone_id, child| {
             let Some((_, phone)) = view.phone(*phone_id) else {
@@ -312,7 +323,8 @@ fn drop_withdrawn(identity: &mut Identity, now: Timestamp) {
                     .get(&part_number)
                     .is_none_or(plan::is_key_withdrawn);
             let forgotten = leaving || phone.removed_at.is_some();
-            let withdrawn = unwanted && (gone || others_keep_it);
+            let withdrawn =
+                unwanted && (gone || others_keep_it) && record::is_gone(policy, system, child);
             if withdrawn {
                 child.gone_at.get_or_insert(now);
             }

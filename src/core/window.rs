@@ -63,7 +63,10 @@ impl Turns {
 
 /// What one call costs, by the weights of contract.md section 8; `None`: never.
 fn cost(class: Class, sweep_share: f64) -> Option<u64> {
-    if matches!(class, Class::Withdrawal | Class::Timer) {
+    if matches!(
+        class,
+        Class::Withdrawal | Class::Removal | Class::Import | Class::Timer
+    ) {
         return Some(0);
     }
     let weight = weight(class, sweep_share)?;
@@ -79,7 +82,7 @@ fn cost(class: Class, sweep_share: f64) -> Option<u64> {
 /// How the classes share what withdrawals leave (contract.md section 8); `None`: it takes no part.
 pub(super) fn weight(class: Class, sweep_share: f64) -> Option<f64> {
     let weight = match class {
-        Class::Withdrawal | Class::Timer => return None,
+        Class::Withdrawal | Class::Removal | Class::Import | Class::Timer => return None,
         Class::Issue => 60.0,
         Class::Enroll => 20.0,
         Class::Confirm | Class::Wait => 10.0,

@@ -42,6 +42,14 @@ pub fn policy(config: &Config) -> Policy {
         late_effect_bound: issuance.late_effect_bound,
         give_up_after: issuance.give_up_after,
         managers: managers.collect(),
+        imports: config
+            .access_systems
+            .values()
+            .filter_map(|system| {
+                let import = system.import.as_ref()?;
+                Some((AcsSystemId(system.acs_system_id), import.fields()))
+            })
+            .collect(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and those it may import. Anything may import the telemetry macro `emit!` that imports telemetry.
-const MAP: [(&str, &[&str]); 21] = [
+const MAP: [(&str, &[&str]); 23] = [
     ("core", &[]),
     ("clock", &[]),
     ("telemetry", &[]),
@@ -65,7 +65,22 @@ const MAP: [(&str, &[&str]); 21] = [
             "telemetry",
         ],
     ),
-    ("config", &["core", "telemetry", "clock"]),
+    ("template", &["core", "clock"]),
+    (
+        "connector",
+        &[
+            "core",
+            "store",
+            "origo",
+            "engine",
+            "budget",
+            "gate",
+            "template",
+            "clock",
+            "telemetry",
+        ],
+    ),
+    ("config", &["core", "telemetry", "clock", "template"]),
     ("lifecycle", &["clock", "telemetry"]),
     ("simulator", &[]),
     ("daemon", &["*"]),

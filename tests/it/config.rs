@@ -166,15 +166,37 @@ fn what_is_wrong_is_said_in_one_line_each() {
                 "{manager}callback_url = \"https://callback.api.origo.hidglobal.com\"\n\
                  private_key_file = \"/x\"\n\
                  phones = {{ max_per_identity = 5 }}\n\
-                 [access_systems.doors]\ncredential_manager = \"hq\"\n\
-                 [access_systems.doors.import]\nkind = \"http\"\n\
                  [credential_manager_defaults.drift]\npolicy = \"repair\""
             ),
-            "access_systems.doors.import: not yet (in config.toml)\n\
-             credential_manager_defaults.drift: not yet (in config.toml)\n\
+            "credential_manager_defaults.drift: not yet (in config.toml)\n\
              credential_managers.hq.callback_url: not yet (in config.toml)\n\
              credential_managers.hq.phones: not yet (in config.toml)\n\
              credential_managers.hq.private_key_file: not yet (in config.toml)",
+        ),
+        (
+            "connectors of access systems",
+            &format!(
+                "{manager}[access_systems.a]\ncredential_manager = \"hq\"\n\
+                 import = {{ kind = \"http\", url = \"https://x.example/c\", body = \"{{\" }}\n\
+                 [access_systems.b]\ncredential_manager = \"hq\"\n\
+                 [access_systems.b.import]\nkind = \"http\"\nmethod = \"GET\"\n\
+                 url = \"https://x.example/{{child.id}}/{{key.card_number}}\"\n\
+                 body = '{{\"a\":\"{{key.colour}}\"}}'\nheaders_file = \"{secret}\"\n\
+                 [access_systems.c]\ncredential_manager = \"hq\"\n\
+                 import = {{ kind = \"files\", directory = \"here\", fields = [\"phone.id\"], body = \"x\" }}\n\
+                 [access_systems.d]\ncredential_manager = \"hq\"\nimport = {{ kind = \"fax\" }}",
+                secret = site.secret().display()
+            ),
+            "access_systems.a.import.body: must be JSON: EOF while parsing an object at line 1 column 1 (in config.toml)\n\
+             access_systems.a.import.url: must have a place for {child.id}, so that each record has its own address (in config.toml)\n\
+             access_systems.b.import.body: there is no {key.colour}; known are child.id, child.starts_at, child.ends_at, parent.id, parent.card_format, parent.facility_code, key.card_number, key.part_number, phone.id, acs_user.id, acs_user.full_name, acs_user.email_address, user_identity.id, user_identity.key (in config.toml)\n\
+             access_systems.b.import.headers_file: \"secret\": line 1 is no `Name: value` (in config.toml)\n\
+             access_systems.b.import.method: must be \"PUT\" or \"POST\" or \"PATCH\", not \"GET\" (in config.toml)\n\
+             access_systems.b.import.url: must not hold {key.card_number}, which may change: put it into the body (in config.toml)\n\
+             access_systems.c.import.body: unknown key (in config.toml)\n\
+             access_systems.c.import.directory: must be an absolute path, not \"here\" (in config.toml)\n\
+             access_systems.c.import.fields: must name child.id, by which a record is known again (in config.toml)\n\
+             access_systems.d.import.kind: must be \"http\" or \"files\", not \"fax\" (in config.toml)",
         ),
         (
             "durations",

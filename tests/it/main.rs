@@ -25,6 +25,8 @@ mod core_races;
 #[cfg(test)]
 mod core_reads;
 #[cfg(test)]
+mod core_records;
+#[cfg(test)]
 mod core_seen;
 #[cfg(test)]
 mod core_table;
@@ -38,6 +40,8 @@ mod corpus;
 mod demo;
 #[cfg(test)]
 mod discreet;
+#[cfg(test)]
+mod doors;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]

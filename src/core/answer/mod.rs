@@ -154,6 +154,6 @@ fn manager_of(identity: &Identity, lane: &Lane) -> Option<AcsSystemId> {
         Lane::Phone(phone) | Lane::Removal(phone) | Lane::Key(phone, _) => {
             identity.phone(*phone).map(|(manager, _)| manager)
         }
-        Lane::Timer => None,
+        Lane::Record(_) | Lane::Timer => None,
     }
 }

@@ -13,6 +13,7 @@ use super::identity::{CmUser, CmUserState, DoubtStage, Enrollment, Identity, Key
 use super::ids::{AcsSystemId, PartNumber, Personal, PhoneId, Timestamp};
 use super::observation::InvitationStatus;
 use super::policy::{ManagerPolicy, Policy};
+use super::record;
 
 /// When a key on its way out is looked at again, by dull reads so far.
 const GONE_DUE: [Duration; 5] = [
@@ -55,6 +56,7 @@ pub fn owed(policy: &Policy, identity: &Identity, now: Timestamp) -> BTreeMap<La
             }
         }
     }
+    record::owe(policy, identity, now, &mut owed);
     if let Some(at) = next_boundary(identity, now) {
         owed.insert(
             Lane::Timer,

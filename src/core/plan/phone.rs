@@ -8,6 +8,7 @@ use crate::core::identity::{DoubtStage, Held, Key, Phone};
 use crate::core::ids::{CredentialId, PartNumber, PhoneId, Timestamp};
 use crate::core::observation::{ContainerStatus, CredentialStatus};
 use crate::core::policy::Policy;
+use crate::core::record;
 use crate::core::seen::REPEAT_CHECKS_MS;
 
 /// When a key that HID accepted should have been told as issued, by dull reads so far; a phone may be off for long.
@@ -59,6 +60,11 @@ impl Planner<'_> {
             );
         }
         if let Some(at) = removal_due(phone) {
+            read(self, Class::Confirm, at);
+        }
+        if record::awaits_number(self.policy, self.identity, id, phone, self.now) {
+            let last = phone.read_at.unwrap_or(phone.created_at);
+            let at = last.plus(step_of(&GONE_DUE, phone.dull_reads));
             read(self, Class::Confirm, at);
         }
         for key in phone.keys.values() {

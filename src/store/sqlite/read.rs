@@ -20,11 +20,13 @@ const LOAD: &str =
 const DUE: &str = "\
     SELECT e.identity, e.lane, e.line
     FROM effects AS e INDEXED BY effects_line JOIN identities AS i ON i.id = e.identity
-    WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3 AND i.claim_token IS NULL
+    WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3
+        AND (i.claim_token IS NULL OR e.class IN ('removal', 'import'))
     ORDER BY e.line, e.identity, e.lane LIMIT ?4";
 const NEXT_DUE: &str = "\
     SELECT e.not_before FROM effects AS e JOIN identities AS i ON i.id = e.identity
-    WHERE e.manager IS ?1 AND e.class = ?2 AND i.claim_token IS NULL
+    WHERE e.manager IS ?1 AND e.class = ?2
+        AND (i.claim_token IS NULL OR e.class IN ('removal', 'import'))
     ORDER BY e.not_before LIMIT 1";
 const FIND: &str = "SELECT identity FROM entities WHERE kind = ?1 AND id = ?2";
 // What it is joined to is large: first the page, then its identities.

@@ -185,6 +185,7 @@ hash = "{}"
             managers: [HQ, LAB]
                 .map(|id| (AcsSystemId(id), manager.clone()))
                 .into(),
+            imports: std::collections::BTreeMap::new(),
         };
         let engine = Arc::new(Engine::new(
             store,

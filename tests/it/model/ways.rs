@@ -117,6 +117,7 @@ impl State {
             | Lane::Read(_)
             | Lane::Wait(_)
             | Lane::Sweep(_)
+            | Lane::Record(_)
             | Lane::Timer => None,
         };
         lanes.chain(stray).map(of).collect()

@@ -260,5 +260,6 @@ pub(super) fn policy() -> Policy {
         late_effect_bound: seconds(120),
         give_up_after: seconds(24 * 3600),
         managers: BTreeMap::from([(MANAGER, manager)]),
+        imports: BTreeMap::new(),
     }
 }

@@ -1,0 +1,283 @@
+//! A child's record in its access system, on the stage.
+
+use std::time::Duration;
+
+use origo_adapter::core::effect::Lane;
+use origo_adapter::core::identity::Child;
+use origo_adapter::core::ids::{CallNo, ChildId};
+use origo_adapter::core::observation::{Answer, CredentialStatus, Observation};
+use origo_adapter::core::record::{Act, Field, Outcome, Record};
+use origo_adapter::core::wish::Wish;
+use uuid::Uuid;
+
+use crate::support::scene::{
+    Scene, container, doors, key_lane, key_seen, parent_id, phone_id, phone_seen, secs,
+    wish_suspend,
+};
+
+const FIELDS: [Field; 3] = [Field::ChildId, Field::CardNumber, Field::EndsAt];
+
+/// The doors take records.
+fn scene(make: fn() -> Scene) -> Scene {
+    let mut scene = make();
+    scene.policy.imports.insert(doors(), FIELDS.into());
+    scene.wake();
+    scene
+}
+
+fn child(scene: &Scene) -> &Child {
+    &scene.is().parents[&parent_id(1)].children[&phone_id("900")]
+}
+
+fn record(scene: &Scene) -> &Record {
+    &child(scene).record
+}
+
+fn id() -> ChildId {
+    ChildId::of(parent_id(1), phone_id("900"))
+}
+
+/// As the stage tells it: class and seconds until then.
+fn owes(scene: &Scene) -> String {
+    scene.owes(&Lane::Record(id()))
+}
+
+/// Makes the mark of what is owed, waiting until it is due; `put` or `remove`, the card number, and the call's number.
+fn start(scene: &mut Scene) -> (String, CallNo) {
+    scene.now = scene.now.max(scene.owed[&Lane::Record(id())].not_before);
+    let until = scene.now.plus(secs(60));
+    let token = Uuid::from_u128(7);
+    scene.see(&Observation::RecordStarted {
+        child: id(),
+        until,
+        token,
+    });
+    let call = record(scene).call.clone().expect("a call under way");
+    let (act, contents) = match &call.act {
+        Act::Put(contents) => ("put", contents),
+        Act::Remove(contents) => ("remove", contents),
+    };
+    let number = contents.get(Field::CardNumber).unwrap_or("-");
+    (format!("{act} {number}"), call.number)
+}
+
+fn end(scene: &mut Scene, number: CallNo, outcome: Outcome) {
+    scene.see(&Observation::RecordEnded(id(), number, outcome));
+}
+
+fn does(scene: &mut Scene, outcome: Outcome) -> String {
+    let (act, number) = start(scene);
+    end(scene, number, outcome);
+    act
+}
+
+fn imported() -> Scene {
+    let mut scene = scene(Scene::issued);
+    assert_eq!(does(&mut scene, Outcome::Done), "put card-1000");
+    scene
+}
+
+/// All states of the record in turn.
+fn told(scene: &Scene) -> Vec<String> {
+    let entity = format!("record/{}", id());
+    let changes = scene.changes.iter().map(|(_, change)| change);
+    let states = changes.filter(|change| change.entity == entity);
+    states
+        .map(|change| change.to.clone().unwrap_or("none".to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_record_is_owed_once_the_key_is_accepted_and_only_once() {
+    let mut scene = scene(Scene::with_parent);
+    assert_eq!(owes(&scene), "-");
+    let seen = key_seen("1000", 1, CredentialStatus::IssueInitiated);
+    scene.does(&key_lane("900", 1), Answer::Issued(seen));
+    assert_eq!(owes(&scene), "import wake +0");
+    assert_eq!(does(&mut scene, Outcome::Done), "put card-1000");
+    assert_eq!(owes(&scene), "-");
+    assert_eq!(told(&scene), ["importing", "imported"]);
+}
+
+#[test]
+fn without_a_connector_nothing_is_owed_and_nothing_waited_for() {
+    let mut scene = Scene::issued();
+    assert_eq!(owes(&scene), "-");
+    scene.wish(Wish::DeleteParent(parent_id(1)));
+    scene.does(&key_lane("900", 1), Answer::Revoked);
+    scene.pass(60);
+    scene.reads_phone(vec![]);
+    assert!(scene.is().parents.is_empty());
+}
+
+#[test]
+fn a_number_that_hid_did_not_tell_is_read_first() {
+    let mut scene = scene(Scene::with_parent);
+    let mut seen = key_seen("1000", 1, CredentialStatus::Issued);
+    seen.card_number = None;
+    scene.does(&key_lane("900", 1), Answer::Issued(seen));
+    assert_eq!(owes(&scene), "-");
+    scene.reads_phone(vec![key_seen("1000", 1, CredentialStatus::Issued)]);
+    assert_eq!(does(&mut scene, Outcome::Done), "put card-1000");
+}
+
+#[test]
+fn a_withdrawal_removes_the_record_and_the_key_and_waits_for_both() {
+    for record_first in [true, false] {
+        let mut scene = imported();
+        scene.wish(Wish::DeleteParent(parent_id(1)));
+        assert_eq!(owes(&scene), "removal wake +0");
+        assert_eq!(scene.owes_key(), "withdrawal revoke +0");
+        let revoke = |scene: &mut Scene| {
+            scene.does(&key_lane("900", 1), Answer::Revoked);
+            scene.pass(60);
+            scene.reads_phone(vec![]);
+        };
+        if record_first {
+            assert_eq!(does(&mut scene, Outcome::Done), "remove card-1000");
+            assert!(!scene.is().parents.is_empty(), "the key is still there");
+            revoke(&mut scene);
+        } else {
+            revoke(&mut scene);
+            assert_eq!(scene.child_state("900", 1), Some("revoking"));
+            assert_eq!(does(&mut scene, Outcome::Done), "remove card-1000");
+        }
+        assert!(scene.is().parents.is_empty());
+    }
+}
+
+#[test]
+fn a_suspended_user_loses_the_record_and_gets_it_back() {
+    let mut scene = imported();
+    scene.wish(wish_suspend(true));
+    assert_eq!(does(&mut scene, Outcome::Done), "remove card-1000");
+    assert_eq!(told(&scene), ["imported", "removing", "none"]);
+    scene.does(&key_lane("900", 1), Answer::Revoked);
+    scene.pass(60);
+    scene.reads_phone(vec![]);
+    scene.wish(wish_suspend(false));
+    assert_eq!(owes(&scene), "-", "there is no key yet");
+    let seen = key_seen("1001", 1, CredentialStatus::Issued);
+    scene.does(&key_lane("900", 1), Answer::Issued(seen));
+    assert_eq!(does(&mut scene, Outcome::Done), "put card-1001");
+}
+
+#[test]
+fn another_end_is_told() {
+    let mut scene = imported();
+    let ends_at = scene.now.plus(Duration::from_hours(1));
+    let dates = Wish::SetDates {
+        id: parent_id(1),
+        starts_at: None,
+        ends_at: Some(ends_at),
+    };
+    scene.wish(dates);
+    assert_eq!(does(&mut scene, Outcome::Done), "put card-1000");
+    let sent = record(&scene).sent.clone().unwrap();
+    assert_eq!(
+        sent.get(Field::EndsAt),
+        Some(ends_at.0.to_string().as_str())
+    );
+    scene.now = ends_at;
+    scene.wake();
+    assert_eq!(does(&mut scene, Outcome::Done), "remove card-1000");
+}
+
+#[test]
+fn an_unanswered_put_is_repeated_and_said_again_after_the_bound() {
+    let mut scene = scene(Scene::issued);
+    assert_eq!(does(&mut scene, Outcome::Unanswered), "put card-1000");
+    let gave_up = scene.now;
+    assert_eq!(does(&mut scene, Outcome::Done), "put card-1000");
+    assert_eq!(told(&scene).last().unwrap(), "imported");
+    assert_eq!(
+        scene.owed[&Lane::Record(id())].not_before,
+        gave_up.plus(secs(120))
+    );
+    assert_eq!(does(&mut scene, Outcome::Done), "put card-1000");
+    assert_eq!(owes(&scene), "-");
+}
+
+#[test]
+fn a_record_is_removed_again_once_no_put_can_come_late() {
+    let mut scene = scene(Scene::issued);
+    does(&mut scene, Outcome::Unanswered);
+    let gave_up = scene.now;
+    scene.wish(Wish::DeleteParent(parent_id(1)));
+    scene.pass(10);
+    assert_eq!(
+        does(&mut scene, Outcome::Done),
+        "remove card-1000",
+        "at once"
+    );
+    scene.does(&key_lane("900", 1), Answer::Revoked);
+    scene.pass(60);
+    scene.reads_phone(vec![]);
+    assert!(!scene.is().parents.is_empty(), "the put may still come");
+    assert_eq!(
+        scene.owed[&Lane::Record(id())].not_before,
+        gave_up.plus(secs(120))
+    );
+    assert_eq!(does(&mut scene, Outcome::Done), "remove -");
+    assert!(scene.is().parents.is_empty());
+}
+
+#[test]
+fn a_system_that_refuses_everybody_moves_no_schedule_a_refused_record_does() {
+    let mut scene = scene(Scene::issued);
+    does(&mut scene, Outcome::Refused);
+    assert_eq!(record(&scene).trouble.failures, 0);
+    assert_eq!(owes(&scene), "import wake +5");
+    does(&mut scene, Outcome::Rejected);
+    assert_eq!(record(&scene).trouble.failures, 1);
+    does(&mut scene, Outcome::Rejected);
+    assert_eq!(record(&scene).trouble.failures, 2);
+    does(&mut scene, Outcome::Done);
+    assert_eq!(record(&scene).trouble.failures, 0);
+}
+
+#[test]
+fn a_mark_whose_owner_is_gone_is_an_unknown_outcome() {
+    let mut scene = scene(Scene::issued);
+    let (_, number) = start(&mut scene);
+    let until = record(&scene).call.clone().unwrap().until;
+    assert_eq!(scene.owed[&Lane::Record(id())].not_before, until);
+    scene.wish(Wish::DeleteParent(parent_id(1)));
+    assert_eq!(
+        scene.owed[&Lane::Record(id())].not_before,
+        until,
+        "one call at a time"
+    );
+    let (act, _) = start(&mut scene);
+    assert_eq!(act, "remove card-1000", "it may be there");
+    end(&mut scene, number, Outcome::Done);
+    assert!(
+        record(&scene).call.is_some(),
+        "a late answer settles nothing"
+    );
+}
+
+#[test]
+fn a_key_that_somebody_revoked_leaves_no_record() {
+    let mut scene = imported();
+    scene.event(origo_adapter::core::observation::Happening::KeyOther {
+        credential: crate::support::scene::credential("1000"),
+        container: Some(container("900")),
+    });
+    scene.reads_phone(vec![key_seen("1000", 1, CredentialStatus::Revoked)]);
+    assert_eq!(does(&mut scene, Outcome::Done), "remove card-1000");
+    assert_eq!(owes(&scene), "-");
+}
+
+#[test]
+fn a_phone_that_is_gone_takes_its_record_along() {
+    let mut scene = imported();
+    scene.wish(Wish::DeactivatePhone(phone_id("900")));
+    assert_eq!(owes(&scene), "removal wake +0");
+    let mut seen = phone_seen("900", vec![]);
+    seen.status = origo_adapter::core::observation::ContainerStatus::Deleting;
+    scene.does(&Lane::Removal(phone_id("900")), Answer::PhoneDeleted);
+    scene.does(&Lane::Phone(phone_id("900")), Answer::Phone(seen));
+    assert_eq!(does(&mut scene, Outcome::Done), "remove card-1000");
+    assert!(scene.is().parents[&parent_id(1)].children.is_empty());
+}

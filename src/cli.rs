@@ -4,6 +4,7 @@
 //! May use `config`, `daemon`, `simulator`, `demo` and `telemetry`.
 
 mod apply;
+mod hold;
 mod remote;
 
 use std::fmt::{self, Display, Write as _};
@@ -23,6 +24,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::net::TcpListener;
 
 use self::apply::Apply;
+use self::hold::Hold;
 use self::remote::Asked;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
@@ -64,6 +66,10 @@ enum Command {
     Why(Why),
     /// Make what a file of people says true
     Apply(Apply),
+    /// Make and issue nothing new for a person, at a credential manager or at all; withdrawals go on
+    Hold(Hold),
+    /// Let what was held go on
+    Release(Hold),
     /// Make keys for the API
     #[command(subcommand)]
     ApiKey(ApiKey),
@@ -223,6 +229,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             asked.ask(cli.config.as_deref(), "/adapter/why", &query, remote::why)
         }
         Command::Apply(options) => apply::apply(cli.config.as_deref(), &options),
+        Command::Hold(options) => hold::hold(cli.config.as_deref(), &options),
+        Command::Release(options) => hold::release(cli.config.as_deref(), &options),
         Command::ApiKey(ApiKey::New(options)) => new_key(&options),
     }
 }

@@ -4,6 +4,8 @@
 //! its sisters return; one that changes nothing is not written; every state change is logged once,
 //! after its commit.
 
+mod holds;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OnceCell, watch};

@@ -117,6 +117,8 @@ events! {
     LOOP_STALLED = "OA-1007" "loop.stalled" ERROR;
     HEARTBEAT = "OA-1008" "heartbeat" INFO;
     SIMULATOR_LISTENING = "OA-1009" "simulator.listening" INFO;
+    HOLD_SET = "OA-1011" "hold.set" WARN;
+    HOLD_RELEASED = "OA-1012" "hold.released" INFO;
     POLL_DONE = "OA-2001" "poll.done" DEBUG;
     POLL_FAILED = "OA-2002" "poll.failed" WARN;
     POLL_RECOVERED = "OA-2003" "poll.recovered" INFO;

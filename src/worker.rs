@@ -108,6 +108,10 @@ impl Worker {
                 }
                 // Done, withdrawn or claimed by somebody else meanwhile.
                 Ok(None) | Err(Error::Claimed(_)) => {}
+                // It was fetched before the hold; what is fetched now knows of it.
+                Err(Error::Held(_)) => {
+                    self.fetched.remove(&class);
+                }
                 Err(Error::WindowFull { not_before, .. }) if class == Class::Withdrawal => {
                     let wait = not_before.since(self.engine.window_time());
                     return Ok(Next::Wait(Some(now.plus(wait))));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
-use super::{Api, Call, Reply, show};
+use super::{Api, Call, Reply, hold, show};
 use crate::core::forecast::Forecast;
 use crate::core::{Class, Timestamp};
 use crate::manager::Manager;
@@ -67,25 +67,37 @@ async fn standings(api: &Api) -> Result<Vec<Standing>, Problem> {
 pub(super) async fn status(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let counts = api.engine.store().counts().await?;
     let standings = standings(api).await?;
-    let managers = standings.iter().map(|standing| standing.status(call.now));
+    let holds = hold::all(api).await?;
+    let mut managers = Vec::new();
+    for standing in &standings {
+        let held = hold::at(api, standing.manager.id).await?.is_some();
+        managers.push(standing.status(held, call.now));
+    }
     Ok(Reply::one(json!({
         "at": show::instant(call.now),
         "identities": counts.identities,
         "calls_under_way": counts.claims,
         "owed": counts.owed,
-        "credential_managers": managers.collect::<Vec<_>>(),
+        "holds": holds.iter().map(|hold| hold::shown(api, hold)).collect::<Vec<_>>(),
+        "credential_managers": managers,
     })))
 }
 
 impl Standing {
-    fn status(&self, now: Timestamp) -> Value {
+    fn status(&self, held: bool, now: Timestamp) -> Value {
         let manager = &self.manager;
         let windows: Map<String, Value> = self.services.iter().map(Service::status).collect();
+        // What is held goes when it is released.
+        let waits = |class: Class| held && matches!(class, Class::Issue | Class::Enroll);
+        let sent_by = |class: Class| {
+            let at = now.plus(self.forecast.drained(class));
+            (!waits(class)).then(|| show::instant(at))
+        };
         let queue = self.forecast.queue.iter().map(|(class, due)| {
             let entry = json!({
                 "due": due.len(),
                 "oldest_due_at": due.first().map(|due| show::instant(*due)),
-                "sent_by": show::instant(now.plus(self.forecast.drained(*class))),
+                "sent_by": sent_by(*class),
             });
             (class.name().to_owned(), entry)
         });

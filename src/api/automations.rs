@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::problem::Problem;
-use super::{Api, Call, Reply, acs_systems, identities, link, show, users};
+use super::{Api, Call, Reply, acs_systems, hold, identities, link, show, users};
 use crate::config::Scope;
 use crate::core::identity::{Automation, Identity};
 use crate::core::ids::{AcsSystemId, AcsUserId, AutomationId, IdentityId};
@@ -38,12 +38,14 @@ async fn reply(
         return Ok(None);
     };
     let policy = api.engine.policy();
-    let next = api.schedule.next(api, identity, manager, call.now).await?;
+    let held = hold::at(api, manager).await?.map(|(reason, _)| reason);
+    let asked = (identity, manager, held.is_some());
+    let next = api.schedule.next(api, asked, call.now).await?;
     Ok(Some(show::enrollment_automation(
         &call.settings,
         &policy,
         (identity, manager, automation),
-        next.as_ref(),
+        (held, next.as_ref()),
         call.now,
     )))
 }

@@ -14,6 +14,7 @@ mod automations;
 mod client_sessions;
 mod credentials;
 mod events;
+mod hold;
 mod identities;
 mod issue;
 mod keys;

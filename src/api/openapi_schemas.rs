@@ -170,6 +170,19 @@ const AUTOMATION: &[Field] = &[
     ),
 ];
 
+/// What keeps new calls back.
+const HOLD: &[Field] = &[
+    need(
+        "scope",
+        Words(&["user_identity", "credential_manager", "all"]),
+    ),
+    need("credential_manager", TEXT_OR_NULL),
+    need("user_identity_id", OrNull(&Id)),
+    need("reason", Text),
+    need("since", Instant),
+    need("by", TEXT_OR_NULL),
+];
+
 /// What stands under a response key.
 const RESOURCES: &[Resource] = &[
     resource(
@@ -422,6 +435,7 @@ const RESOURCES: &[Resource] = &[
             ),
         ],
     ),
+    resource("hold", "holds", HOLD),
     single(
         "status",
         &[
@@ -429,6 +443,7 @@ const RESOURCES: &[Resource] = &[
             need("identities", Number),
             need("calls_under_way", Number),
             need("owed", Open),
+            need("holds", List(&Ref("hold"))),
             need(
                 "credential_managers",
                 List(&Object(&[

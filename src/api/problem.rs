@@ -240,6 +240,7 @@ impl From<store::Error> for Problem {
             store::Error::Corrupt { .. }
             | store::Error::Conflict(_)
             | store::Error::Claimed(_)
+            | store::Error::Held(_)
             | store::Error::ClaimLost(_)
             | store::Error::WindowFull { .. } => Self::ours(match error.source() {
                 Some(_) => format!("{error} (see store.failed)"),

@@ -12,8 +12,8 @@ use super::params::{
 use super::problem::Problem;
 use super::{
     Api, Call, Reply, acs_systems, adapter, apply, automations, client_sessions, credentials,
-    events, identities, issue, link, openapi, phones, sandbox_phones, status, users, users_change,
-    webhooks, why,
+    events, hold, identities, issue, link, openapi, phones, sandbox_phones, status, users,
+    users_change, webhooks, why,
 };
 use crate::config::Scope;
 
@@ -290,6 +290,12 @@ routes! {
         : {client_sessions::delete};
 
     Create Write ["/adapter/apply"] (rows("rows", apply::ROW).required()) => "applied": {apply::apply};
+    Create Write ["/adapter/hold"]
+        (id("id"), text("credential_manager"), flag("all"))
+        => "holds": {hold::hold};
+    Create Write ["/adapter/release"]
+        (id("id"), text("credential_manager"), flag("all"))
+        => "holds": {hold::release};
     Read Read ["/adapter/status"] () => "status": {adapter::status};
     Read Read ["/adapter/why"] (id("id").required()) => "why": {why::why};
 

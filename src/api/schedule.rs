@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Api;
 use super::problem::Problem;
 use crate::core::forecast::{Forecast, Place};
+use crate::core::hold::is_held_back;
 use crate::core::identity::Identity;
 use crate::core::ids::{AcsSystemId, Timestamp};
 use crate::core::{Class, Lane, Owed, plan};
@@ -65,17 +66,17 @@ impl Schedule {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first call to come that is owed with this manager and more than a look.
+    /// The first call to come that is owed with this manager and more than a look; where it is `held`, of those that go on.
     pub(super) async fn next(
         &self,
         api: &Api,
-        identity: &Identity,
-        manager: AcsSystemId,
+        (identity, manager, held): (&Identity, AcsSystemId, bool),
         now: Timestamp,
     ) -> Result<Option<NextCall>, Problem> {
         let policy = api.engine.policy();
         let mut owed = plan::owed(&policy, identity, now);
         owed.retain(|_, owed| owed.manager == Some(manager) && is_progress(owed.class));
+        owed.retain(|_, owed| !(held && is_held_back(&owed.effect)));
         if owed.is_empty() {
             return Ok(None);
         }

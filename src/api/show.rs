@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::Settings;
 use super::schedule::NextCall;
 use super::systems::{Role, System};
+use super::{Settings, hold};
 use crate::clock::rfc3339;
+use crate::core::hold::{HoldReason, is_held_back};
 use crate::core::identity::{AcsUser, Automation, CmUserState, Enrollment, Identity, Phone};
 use crate::core::ids::{AcsSystemId, AcsUserId, PartNumber, Personal, PhoneId, Timestamp};
 use crate::core::policy::Policy;
@@ -268,15 +269,16 @@ pub(super) fn enrollment_automation(
     settings: &Settings,
     policy: &Policy,
     (identity, manager, automation): (&Identity, AcsSystemId, &Automation),
-    next: Option<&NextCall>,
+    (held, next): (Option<HoldReason>, Option<&NextCall>),
     now: Timestamp,
 ) -> Value {
-    let state = state::automation(policy, identity, manager, now);
+    let state = hold::automation(policy, (identity, manager), held, now);
     // What is still owed then is only looking again.
     let settled = state.as_ref().is_some_and(|state| state.name == "enrolled");
     let next_try_at = plan::owed(policy, identity, now)
         .into_values()
         .filter(|owed| owed.manager == Some(manager) && !settled)
+        .filter(|owed| held.is_none() || !is_held_back(&owed.effect))
         .map(|owed| owed.not_before.max(now))
         .min();
     let phones = identity

@@ -1,12 +1,15 @@
 //! `/adapter/why`: in one paragraph what something waits for, since when, and when it goes on (contract.md section 3).
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 use uuid::Uuid;
 
 use super::problem::Problem;
 use super::schedule::{NextCall, next_call};
-use super::{Api, Call, Reply, show};
+use super::{Api, Call, Reply, hold, show};
 use crate::clock::rfc3339;
+use crate::core::hold::{HoldReason, is_held_back};
 use crate::core::identity::{Identity, Phone};
 use crate::core::ids::{AcsSystemId, IdentityId, PartNumber, PhoneId, Timestamp};
 use crate::core::index::Kind;
@@ -90,11 +93,16 @@ pub(super) async fn why(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let identity = api.load(owner).await?.ok_or_else(missing)?;
     let about = About::of(&identity, kind, id);
     let journal = api.engine.store().journal(owner).await?;
+    let mut holds = Vec::new();
+    for manager in identity.enrollments.keys() {
+        holds.extend(hold::at(api, *manager).await?.map(|held| (*manager, held)));
+    }
     let told = Told {
         api,
         identity: &identity,
         about,
         journal,
+        holds: holds.into_iter().collect(),
         now: call.now,
     };
     let next = told.next().await?;
@@ -105,7 +113,13 @@ pub(super) async fn why(api: &Api, call: &Call) -> Result<Reply, Problem> {
     );
     sentences.extend(told.pauses());
     if next.is_empty() {
-        sentences.push("Nothing is owed to HID.".to_owned());
+        let held = identity.held.is_some() || !told.holds.is_empty();
+        let rest = if held {
+            "Nothing else is owed to HID; what is held goes on when it is released."
+        } else {
+            "Nothing is owed to HID."
+        };
+        sentences.push(rest.to_owned());
     }
     let first = next.iter().map(|(_, next)| next).min_by_key(|next| next.at);
     Ok(Reply::one(json!({
@@ -119,7 +133,7 @@ pub(super) async fn why(api: &Api, call: &Call) -> Result<Reply, Problem> {
     })))
 }
 
-async fn find(api: &Api, id: Uuid) -> Result<Option<(Kind, IdentityId)>, Problem> {
+pub(super) async fn find(api: &Api, id: Uuid) -> Result<Option<(Kind, IdentityId)>, Problem> {
     for kind in KINDS {
         if let Some(owner) = api.engine.store().find(kind, id.to_string()).await? {
             return Ok(Some((kind, owner)));
@@ -134,6 +148,8 @@ struct Told<'a> {
     identity: &'a Identity,
     about: About,
     journal: Vec<JournalRow>,
+    /// What each manager's new calls are held by.
+    holds: BTreeMap<AcsSystemId, (HoldReason, Timestamp)>,
     now: Timestamp,
 }
 
@@ -157,6 +173,15 @@ impl Told<'_> {
         for (manager, enrollment) in &self.identity.enrollments {
             if !self.about.has_manager(*manager) {
                 continue;
+            }
+            let held = self.holds.get(manager);
+            if let Some((reason, since)) = held {
+                sentences.push(format!(
+                    "Nothing new is asked of {} since {} ({}).",
+                    self.name(*manager),
+                    rfc3339(since.0),
+                    reason.name()
+                ));
             }
             let state = state::automation(&policy, self.identity, *manager, self.now);
             if let (Some(automation), Some(state)) = (&enrollment.automation, state) {
@@ -244,7 +269,8 @@ impl Told<'_> {
             else {
                 continue;
             };
-            if is_standing || !self.about.has_lane(&lane) {
+            let is_held = self.holds.contains_key(&manager) && is_held_back(&owed.effect);
+            if is_standing || is_held || !self.about.has_lane(&lane) {
                 continue;
             }
             if let Some(forecast) = self.api.schedule.forecast(self.api, manager).await? {

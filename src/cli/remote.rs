@@ -146,6 +146,8 @@ pub(super) fn status(status: &Value) -> String {
         "{} identities, {} calls to HID under way",
         status["identities"], status["calls_under_way"]
     )];
+    let holds = status["holds"].as_array();
+    lines.extend(holds.into_iter().flatten().map(super::hold::line));
     for manager in status["credential_managers"]
         .as_array()
         .into_iter()
@@ -162,11 +164,12 @@ pub(super) fn status(status: &Value) -> String {
         }
         let queue = manager["queue"].as_object();
         for (class, queue) in queue.into_iter().flatten() {
+            let sent_by = queue["sent_by"].as_str();
+            let goes = sent_by.map_or_else(|| "held".to_owned(), |at| format!("all sent by {at}"));
             lines.push(format!(
-                "  {class}: {} due, the oldest since {}; all sent by {}",
+                "  {class}: {} due, the oldest since {}; {goes}",
                 queue["due"],
                 text(&queue["oldest_due_at"]),
-                text(&queue["sent_by"])
             ));
         }
         if queue.is_none_or(serde_json::Map::is_empty) {
@@ -193,7 +196,7 @@ pub(super) fn why(why: &Value) -> String {
     text(&why["text"])
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or("-").to_owned()
 }
 

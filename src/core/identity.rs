@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::effect::{Effect, Lane, NewUser};
+use super::hold::Hold;
 use super::ids::{
     AcsSystemId, AcsUserId, AutomationId, CallNo, ChildId, CredentialId, HidUserId, IdentityId,
     InvitationCode, InvitationId, ParentId, PartNumber, Personal, PhoneId, Timestamp,
@@ -38,6 +39,9 @@ pub struct Identity {
     pub enrollments: BTreeMap<AcsSystemId, Enrollment>,
     /// Everything is being withdrawn since then.
     pub deleting_since: Option<Timestamp>,
+    /// Nothing new is made or issued for it; withdrawals and reads go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Hold>,
     /// The one call under way: HID sees one at a time of each identity (contract.md section 8).
     pub in_flight: Option<InFlight>,
     /// Number of the last call.
@@ -331,6 +335,7 @@ impl Identity {
             parents: BTreeMap::new(),
             enrollments: BTreeMap::new(),
             deleting_since: None,
+            held: None,
             in_flight: None,
             calls: CallNo(0),
             changed_at: created_at,

@@ -5,7 +5,7 @@
 //! is an [`Observation`] of one identity; [`step()`] turns it into the next identity and into *all* that
 //! is now owed to the outside, at most one [`Effect`] a [`Lane`]. No clock, no randomness, no I/O.
 //!
-//! Reading order: [`ids`], [`identity`], [`observation`], [`effect`], [`policy`], [`step`](mod@step),
+//! Reading order: [`ids`], [`identity`], [`observation`], [`effect`], [`hold`], [`policy`], [`step`](mod@step),
 //! [`wish`], [`answer`], [`event`], [`plan`], [`record`], [`state`], [`announce`], [`index`], [`backoff`], [`window`], [`forecast`].
 
 pub mod announce;
@@ -14,6 +14,7 @@ pub mod backoff;
 pub mod effect;
 pub mod event;
 pub mod forecast;
+pub mod hold;
 pub mod identity;
 pub mod ids;
 pub mod index;

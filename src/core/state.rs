@@ -140,6 +140,9 @@ pub fn automation(
     if automation.stopping_since.is_some() {
         return state("stopping", None);
     }
+    if let Some(hold) = identity.held {
+        return state("held", Some(hold.reason.name()));
+    }
     let stuck = |trouble: &Trouble| trouble.is_stuck(policy.give_up_after, now);
     match &enrollment.user.state {
         CmUserState::Conflict { .. } => state("held", Some("user_conflict")),
@@ -293,15 +296,12 @@ pub fn child(
 /// Every entity of an identity with its state's name.
 fn all(policy: &Policy, identity: &Identity, now: Timestamp) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
-    let identity_state = if identity.deleting_since.is_some() {
-        "deleting"
-    } else {
-        "present"
+    let identity_state = match identity.held {
+        _ if identity.deleting_since.is_some() => "deleting".to_owned(),
+        Some(hold) => format!("held: {}", hold.reason.name()),
+        None => "present".to_owned(),
     };
-    all.insert(
-        format!("identity/{}", identity.id),
-        identity_state.to_owned(),
-    );
+    all.insert(format!("identity/{}", identity.id), identity_state);
     for (manager, enrollment) in &identity.enrollments {
         if let (Some(automation), Some(state)) = (
             &enrollment.automation,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 mod people;
 mod phone;
 
+use super::hold::{Hold, HoldReason};
 use super::identity::{
     AcsUser, Automation, CmUser, CmUserState, Enrollment, Identity, Parent, Profile,
 };
@@ -124,6 +125,10 @@ pub enum Wish {
     },
     /// A phone is to go, with all that it holds.
     DeactivatePhone(PhoneId),
+    /// Nothing new is to be made or issued for a while.
+    Hold(HoldReason),
+    /// What was held may go on.
+    Release,
     /// Nothing is wanted for this identity any more.
     DeleteIdentity,
 }
@@ -224,6 +229,14 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
             installation,
             resend,
         } => invite(identity, *manager, installation.as_ref(), *resend),
+        Wish::Hold(reason) => {
+            let hold = Hold {
+                reason: *reason,
+                since: now,
+            };
+            identity.held.get_or_insert(hold);
+        }
+        Wish::Release => identity.held = None,
         Wish::DeleteIdentity => delete(identity, now),
     }
 }

@@ -9,12 +9,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Timestamp;
+use crate::core::hold::HoldScope;
 use crate::emit;
 use crate::engine::Engine;
 use crate::lifecycle::{Beat, Lifecycle};
 use crate::manager::Manager;
 use crate::poller::{Polled, Poller};
-use crate::store;
+use crate::store::{self, Counts};
 use crate::telemetry::{self, HEARTBEAT, STORE_DAMAGED, STORE_FAILED};
 use crate::worker::{self, Job, Next, Worker};
 
@@ -199,16 +200,27 @@ pub(super) fn spawn_heartbeat(
             }
             let condition: Vec<String> = managers.iter().map(|manager| condition(manager)).collect();
             let condition = condition.join(", ");
-            match engine.store().counts().await {
-                Ok(counts) => {
-                    status.status(&format!("{} identities; HID: {condition}", counts.identities));
-                    emit!(HEARTBEAT, identities = counts.identities, claims = counts.claims, owed = ?counts.owed, hid = %condition;
-                        "{} identities; HID: {condition}", counts.identities);
+            match standing(&engine).await {
+                Ok((counts, held)) => {
+                    status.status(&format!("{} identities; HID: {condition}{held}", counts.identities));
+                    emit!(HEARTBEAT, identities = counts.identities, claims = counts.claims, owed = ?counts.owed, hid = %condition, held = %held;
+                        "{} identities; HID: {condition}{held}", counts.identities);
                 }
                 Err(error) => store_failed(&error),
             }
         }
     });
+}
+
+/// What is counted, and what is held as a whole.
+async fn standing(engine: &Engine) -> Result<(Counts, String), store::Error> {
+    let counts = engine.store().counts().await?;
+    let holds = engine.store().holds().await?;
+    let holds = holds.iter().map(|hold| match hold.scope {
+        HoldScope::All => format!("; everything is held: {}", hold.reason.name()),
+        HoldScope::Manager(manager) => format!("; {manager} is held: {}", hold.reason.name()),
+    });
+    Ok((counts, holds.collect()))
 }
 
 /// HID's condition as a manager's gates saw it last (contract.md section 6).

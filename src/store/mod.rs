@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::core::announce::EventType;
 use crate::core::effect::{Class, Lane, Owed};
+use crate::core::hold::{HoldReason, HoldScope};
 use crate::core::identity::Identity;
 use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use crate::core::index::{Kind, Row};
@@ -42,10 +43,12 @@ pub trait Store: Send + Sync {
     /// As [`Store::commit`] for several identities: in this order, all of them or none.
     fn commit_all(&self, commits: Vec<Commit>) -> Verb<'_, ()>;
 
-    /// What is owed and due, who waits in line longest first; identities with a claim are left out.
+    /// What is owed and due, who waits in line longest first; identities with a claim are left out, and so is what a
+    /// hold keeps back ([`Store::hold`]).
     fn due(&self, query: DueQuery) -> Verb<'_, Vec<Due>>;
 
-    /// When the next effect of each class will be due, claimed identities left out; a class that owes nothing is missing.
+    /// When the next effect of each class will be due, claimed identities and what a hold keeps back
+    /// left out; a class that owes nothing is missing.
     fn agenda(&self, manager: Option<AcsSystemId>) -> Verb<'_, BTreeMap<Class, Timestamp>>;
 
     /// Whose row this is.
@@ -143,6 +146,16 @@ pub trait Store: Send + Sync {
     /// Counts for heartbeat and status: owed effects by class, and claims.
     fn counts(&self) -> Verb<'_, Counts>;
 
+    /// Holds all of a scope, durable when this returns: from then on no claim is taken for what is held back there.
+    /// One that stands already for the same reason stays as it is.
+    fn hold(&self, hold: StandingHold) -> Verb<'_, ()>;
+
+    /// Lets go of what is held in a scope for these reasons; all of it is in line as it was.
+    fn release(&self, scope: HoldScope, reasons: Vec<HoldReason>) -> Verb<'_, ()>;
+
+    /// Every hold but those on single identities, by scope and reason.
+    fn holds(&self) -> Verb<'_, Vec<StandingHold>>;
+
     /// The database answers.
     fn ping(&self) -> Verb<'_, ()>;
 }
@@ -200,7 +213,8 @@ pub struct Commit {
 pub enum ClaimChange {
     /// Nothing.
     Keep,
-    /// Takes it, with places in the windows; refused with [`Error::WindowFull`] or, where it is held, [`Error::Claimed`].
+    /// Takes it, with places in the windows; refused with [`Error::WindowFull`], where somebody has it with
+    /// [`Error::Claimed`], and where a hold keeps the call back with [`Error::Held`].
     Take {
         /// The new claim.
         claim: Claim,
@@ -296,6 +310,19 @@ pub struct ListQuery {
     pub limit: u32,
 }
 
+/// A hold that is on more than one identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingHold {
+    /// What is held.
+    pub scope: HoldScope,
+    /// Why.
+    pub reason: HoldReason,
+    /// Since when.
+    pub since: Timestamp,
+    /// Who caused it: an API key's name, or what of ours.
+    pub cause: String,
+}
+
 /// Where a feed's reading stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Feed {
@@ -344,6 +371,9 @@ pub enum Error {
     /// Somebody else is carrying out a call of this identity.
     #[error("identity {0} has a call under way")]
     Claimed(IdentityId),
+    /// The call is new, and nothing new is done there for now.
+    #[error("what identity {0} is owed is held")]
+    Held(IdentityId),
     /// The claim is no longer ours: its result is a fact, but settles nothing.
     #[error("the claim on identity {0} was taken over")]
     ClaimLost(IdentityId),

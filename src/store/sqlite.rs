@@ -8,6 +8,7 @@
 mod cells;
 mod feeds;
 mod group;
+mod holds;
 mod open;
 mod outbox;
 mod read;
@@ -28,10 +29,11 @@ use self::open::Place;
 use super::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
     EventQuery, Feed, Grant, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery, Settled,
-    Slot, Store, Verb, Webhook,
+    Slot, StandingHold, Store, Verb, Webhook,
 };
 use crate::core::announce::EventType;
 use crate::core::effect::{Class, Lane};
+use crate::core::hold::{HoldReason, HoldScope};
 use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use crate::core::index::{Kind, Row};
 
@@ -389,6 +391,18 @@ impl Store for Sqlite {
 
     fn delete_client_session(&self, id: Uuid, now: Timestamp) -> Verb<'_, ()> {
         Box::pin(self.write(Write::DeleteSession { id, now }))
+    }
+
+    fn hold(&self, hold: StandingHold) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::Hold { hold }))
+    }
+
+    fn release(&self, scope: HoldScope, reasons: Vec<HoldReason>) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::Release { scope, reasons }))
+    }
+
+    fn holds(&self) -> Verb<'_, Vec<StandingHold>> {
+        Box::pin(self.read(holds::all))
     }
 
     fn counts(&self) -> Verb<'_, Counts> {

@@ -8,6 +8,7 @@ mod dialect;
 mod errors;
 mod events;
 mod flows;
+mod hold;
 mod pages;
 mod people;
 mod replays;

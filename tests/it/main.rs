@@ -17,6 +17,8 @@ mod core_failures;
 #[cfg(test)]
 mod core_feed;
 #[cfg(test)]
+mod core_hold;
+#[cfg(test)]
 mod core_index;
 #[cfg(test)]
 mod core_props;
@@ -54,6 +56,8 @@ mod loops;
 mod model;
 #[cfg(test)]
 mod operator;
+#[cfg(test)]
+mod operator_hold;
 mod origo_client;
 #[cfg(test)]
 mod origo_feed;

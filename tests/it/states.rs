@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use origo_adapter::core::effect::Lane;
+use origo_adapter::core::hold::HoldReason;
 use origo_adapter::core::identity::Profile;
 use origo_adapter::core::ids::Personal;
 use origo_adapter::core::observation::{
@@ -74,7 +75,7 @@ fn by_chance() -> BTreeSet<Transition> {
 fn by_hand() -> BTreeSet<Transition> {
     let mut seen = BTreeSet::new();
     let rare = users().into_iter().chain(phones()).chain(keys());
-    for scene in rare.chain(launches()).chain(shares()) {
+    for scene in rare.chain(launches()).chain(shares()).chain(holds()) {
         note(&mut seen, &scene);
     }
     for status in [
@@ -249,6 +250,30 @@ fn launches() -> Vec<Scene> {
     vec![
         again, keyed, uninvited, asked, unsure, gone, relaunched, cancelled, midway,
     ]
+}
+
+/// Every state held and released again.
+fn holds() -> Vec<Scene> {
+    let mut launched = Scene::new();
+    launched.wish(wish_launch(1));
+    let mut inviting = Scene::invited();
+    inviting.invitation_event("800", InvitationStatus::Expired);
+    let mut stuck = Scene::with_parent();
+    stuck.fails(&key_lane("900", 1), Fault::Rejected(Rejection::PhoneFull));
+    let scenes = [
+        launched,
+        inviting,
+        Scene::invited(),
+        Scene::with_parent(),
+        Scene::issued(),
+        stuck,
+    ];
+    let held = |mut scene: Scene| {
+        scene.wish(Wish::Hold(HoldReason::Operator));
+        scene.wish(Wish::Release);
+        scene
+    };
+    scenes.map(held).into()
 }
 
 /// Children that meet a key halfway, and such as lose their parent.

@@ -1,5 +1,6 @@
 //! What every store promises: one suite, run on each of them.
 
+mod holds;
 mod outbox;
 mod records;
 mod samples;
@@ -12,6 +13,10 @@ use origo_adapter::store::journal::verify_journal;
 use origo_adapter::store::{ClaimChange, Commit, Counts, Error, Grant, Slot, Store};
 use uuid::Uuid;
 
+use holds::{
+    a_claim_for_what_is_held_is_refused, a_store_that_went_back_holds_nobody_as_a_whole,
+    each_reason_holds_by_itself, what_is_held_is_not_due_and_keeps_its_place,
+};
 use outbox::{
     a_disabled_webhook_is_owed_nothing, a_failing_delivery_holds_nobody_back,
     a_refused_commit_tells_nothing, filters_events, forgets_old_events, keeps_events_in_order,
@@ -49,6 +54,8 @@ macro_rules! suite {
             client_sessions_end_with_their_identity, forgets_expired_client_sessions,
             a_named_client_session_is_found_among_others,
             the_same_webhook_is_made_once_and_another_is_not_mixed_up,
+            what_is_held_is_not_due_and_keeps_its_place, each_reason_holds_by_itself,
+            a_store_that_went_back_holds_nobody_as_a_whole, a_claim_for_what_is_held_is_refused,
         ]);
     };
     ($name:ident, $make:expr, [$($test:ident),* $(,)?]) => {

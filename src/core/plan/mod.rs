@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::effect::{Class, Effect, Lane, NewUser, Owed};
+use super::hold::is_held_back;
 use super::identity::{CmUser, CmUserState, DoubtStage, Enrollment, Identity, Key, Parent, Phone};
 use super::ids::{AcsSystemId, PartNumber, Personal, PhoneId, Timestamp};
 use super::observation::InvitationStatus;
@@ -55,6 +56,9 @@ pub fn owed(policy: &Policy, identity: &Identity, now: Timestamp) -> BTreeMap<La
                 planner.key(*id, phone, part_number, key);
             }
         }
+    }
+    if identity.held.is_some() {
+        owed.retain(|_, owed| !is_held_back(&owed.effect));
     }
     record::owe(policy, identity, now, &mut owed);
     if let Some(at) = next_boundary(identity, now) {

@@ -65,6 +65,8 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
         | Wish::DeleteChild(_)
         | Wish::Invite { .. }
         | Wish::DeactivatePhone(_)
+        | Wish::Hold(_)
+        | Wish::Release
         | Wish::DeleteIdentity => {}
     }
 }

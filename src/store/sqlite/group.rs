@@ -10,11 +10,13 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{feeds, outbox, sessions, slots, write};
+use super::{feeds, holds, outbox, sessions, slots, write};
 use crate::core::announce::EventType;
+use crate::core::hold::{HoldReason, HoldScope};
 use crate::core::ids::{AcsSystemId, Timestamp};
 use crate::store::{
-    ClientSession, Commit, DeliveryClaim, Error, Feed, SessionChange, Settled, Slot, Webhook,
+    ClientSession, Commit, DeliveryClaim, Error, Feed, SessionChange, Settled, Slot, StandingHold,
+    Webhook,
 };
 
 /// How many writes share a transaction at most: bounds what the first of them waits for.
@@ -73,6 +75,13 @@ pub(super) enum Write {
         id: Uuid,
         now: Timestamp,
     },
+    Hold {
+        hold: StandingHold,
+    },
+    Release {
+        scope: HoldScope,
+        reasons: Vec<HoldReason>,
+    },
 }
 
 impl Write {
@@ -108,6 +117,8 @@ impl Write {
             Self::CreateSession { session } => sessions::create(conn, session),
             Self::ChangeSession { id, change } => sessions::change(conn, *id, *change),
             Self::DeleteSession { id, now } => sessions::delete(conn, *id, *now),
+            Self::Hold { hold } => holds::put(conn, hold),
+            Self::Release { scope, reasons } => holds::remove(conn, *scope, reasons),
         }
     }
 }

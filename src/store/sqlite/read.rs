@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use uuid::Uuid;
 
 use super::cells::{Cells, json};
+use super::holds::{self, Stops};
 use crate::core::effect::{Class, Lane};
 use crate::core::identity::Identity;
 use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
@@ -27,6 +28,19 @@ const NEXT_DUE: &str = "\
     SELECT e.not_before FROM effects AS e JOIN identities AS i ON i.id = e.identity
     WHERE e.manager IS ?1 AND e.class = ?2
         AND (i.claim_token IS NULL OR e.class IN ('removal', 'import'))
+    ORDER BY e.not_before LIMIT 1";
+// The same where new calls are held: of the class only what is unknown is read.
+const DUE_HELD: &str = "\
+    SELECT e.identity, e.lane, e.line
+    FROM effects AS e INDEXED BY effects_unknown JOIN identities AS i ON i.id = e.identity
+    WHERE e.manager IS ?1 AND e.class = 'issue' AND substr(e.lane, 1, 6) <> '{\"Key\"'
+        AND e.not_before <= ?2 AND i.claim_token IS NULL
+    ORDER BY e.line, e.identity, e.lane LIMIT ?3";
+const NEXT_HELD: &str = "\
+    SELECT e.not_before
+    FROM effects AS e INDEXED BY effects_unknown JOIN identities AS i ON i.id = e.identity
+    WHERE e.manager IS ?1 AND e.class = 'issue' AND substr(e.lane, 1, 6) <> '{\"Key\"'
+        AND i.claim_token IS NULL
     ORDER BY e.not_before LIMIT 1";
 const FIND: &str = "SELECT identity FROM entities WHERE kind = ?1 AND id = ?2";
 // What it is joined to is large: first the page, then its identities.
@@ -65,13 +79,22 @@ pub(super) fn load(conn: &Connection, id: IdentityId) -> Result<Option<Loaded>, 
 
 pub(super) fn due(conn: &Connection, query: DueQuery) -> Result<Vec<Due>, Error> {
     let mut due = Vec::new();
-    let mut statement = conn.prepare_cached(DUE)?;
-    let mut rows = statement.query(params![
-        query.manager.map(|manager| manager.0),
-        query.class.name(),
-        query.now.0,
-        query.limit,
-    ])?;
+    let manager = query.manager.map(|manager| manager.0);
+    let held = holds::stops(conn, query.manager, query.class)?;
+    if held == Stops::All {
+        return Ok(due);
+    }
+    let mut statement = conn.prepare_cached(if held == Stops::Nothing {
+        DUE
+    } else {
+        DUE_HELD
+    })?;
+    let mut rows = if held == Stops::Nothing {
+        let class = query.class.name();
+        statement.query(params![manager, class, query.now.0, query.limit])?
+    } else {
+        statement.query(params![manager, query.now.0, query.limit])?
+    };
     while let Some(row) = rows.next()? {
         let identity = IdentityId(Cells::new(row, "effects", "?").get(0)?);
         let cells = Cells::new(row, "effects", identity);
@@ -89,10 +112,15 @@ pub(super) fn agenda(
     manager: Option<AcsSystemId>,
 ) -> Result<BTreeMap<Class, Timestamp>, Error> {
     let mut next_due = conn.prepare_cached(NEXT_DUE)?;
+    let mut next_held = conn.prepare_cached(NEXT_HELD)?;
     let mut agenda = BTreeMap::new();
     for class in Class::ALL {
-        let manager = manager.map(|manager| manager.0);
-        let next = next_due.query_row(params![manager, class.name()], |row| row.get(0));
+        let id = manager.map(|manager| manager.0);
+        let next = match holds::stops(conn, manager, class)? {
+            Stops::Nothing => next_due.query_row(params![id, class.name()], |row| row.get(0)),
+            Stops::Issues => next_held.query_row(params![id], |row| row.get(0)),
+            Stops::All => continue,
+        };
         if let Some(next) = next.optional()? {
             agenda.insert(class, Timestamp(next));
         }

@@ -6,8 +6,9 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::cells::{Cells, json, signed};
-use super::{outbox, sessions, slots};
+use super::{holds, outbox, sessions, slots};
 use crate::core::effect::{Lane, Owed};
+use crate::core::hold::held_back_at;
 use crate::core::identity::Identity;
 use crate::core::ids::{IdentityId, Timestamp};
 use crate::core::index::Row;
@@ -103,6 +104,7 @@ fn change_claim(
             if held.is_some() {
                 return Err(Error::Claimed(commit.id));
             }
+            refuse_held(conn, commit)?;
             slots::take(conn, slot)?;
             Ok(Some(Held {
                 token: claim.token,
@@ -120,6 +122,14 @@ fn change_claim(
             }
             Ok(None)
         }
+    }
+}
+
+/// What was due when it was looked for may be held by now.
+fn refuse_held(conn: &Connection, commit: &Commit) -> Result<(), Error> {
+    match commit.identity.as_ref().and_then(held_back_at) {
+        Some(manager) if holds::stop(conn, manager)? => Err(Error::Held(commit.id)),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -3,12 +3,13 @@
 use origo_adapter::core::Timestamp;
 use origo_adapter::core::announce::EventType;
 use origo_adapter::core::effect::{Class, Lane};
+use origo_adapter::core::hold::{HoldReason, HoldScope};
 use origo_adapter::core::ids::{AcsSystemId, IdentityId};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::store::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
     EventQuery, Feed, Grant, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery, Settled,
-    Slot, Store, Verb, Webhook,
+    Slot, StandingHold, Store, Verb, Webhook,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -147,6 +148,18 @@ impl Store for Broken {
     }
 
     fn delete_client_session(&self, _: Uuid, _: Timestamp) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn hold(&self, _: StandingHold) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn release(&self, _: HoldScope, _: Vec<HoldReason>) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn holds(&self) -> Verb<'_, Vec<StandingHold>> {
         gone()
     }
 

@@ -224,6 +224,8 @@ fn calls(ids: &Ids) -> Vec<(&'static str, Value)> {
         ("/workspaces/get", json!({})),
         ("/adapter/status", json!({})),
         ("/adapter/apply", json!({"rows": []})),
+        ("/adapter/hold", json!({"id": ids.ada})),
+        ("/adapter/release", json!({"id": ids.ada})),
         ("/adapter/why", json!({"id": ids.ada})),
         ("/phones/deactivate", device),
         ("/acs/credentials/delete", credential),

@@ -2,6 +2,7 @@
 
 mod calls;
 mod engine;
+mod holds;
 mod poller;
 mod worker;
 

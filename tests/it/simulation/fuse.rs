@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use origo_adapter::core::announce::EventType;
 use origo_adapter::core::effect::{Class, Lane};
+use origo_adapter::core::hold::{HoldReason, HoldScope};
 use origo_adapter::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::store::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
     EventQuery, Feed, Grant, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery, Settled,
-    Slot, Store, Verb, Webhook,
+    Slot, StandingHold, Store, Verb, Webhook,
 };
 use uuid::Uuid;
 
@@ -217,6 +218,15 @@ impl Store for FusedStore {
     }
     fn delete_client_session(&self, id: Uuid, now: Timestamp) -> Verb<'_, ()> {
         fused!(self, self.store.delete_client_session(id, now))
+    }
+    fn hold(&self, hold: StandingHold) -> Verb<'_, ()> {
+        fused!(self, self.store.hold(hold))
+    }
+    fn release(&self, scope: HoldScope, reasons: Vec<HoldReason>) -> Verb<'_, ()> {
+        fused!(self, self.store.release(scope, reasons))
+    }
+    fn holds(&self) -> Verb<'_, Vec<StandingHold>> {
+        fused!(self, self.store.holds())
     }
     fn counts(&self) -> Verb<'_, Counts> {
         fused!(self, self.store.counts())

@@ -181,6 +181,8 @@ impl Story {
                 let parent = identity.parents.get(id);
                 parent.is_some_and(|parent| parent.ends_at == *ends_at)
             }
+            Wish::Hold(reason) => identity.held.is_some_and(|hold| hold.reason == *reason),
+            Wish::Release => identity.held.is_none(),
             Wish::AcsUser { .. }
             | Wish::ChangeAcsUser { .. }
             | Wish::DeleteAcsUser(_)

@@ -1,0 +1,133 @@
+//! Why nothing new is done: for one person, at one manager, or at all (contract.md section 7, `held`).
+
+use serde::{Deserialize, Serialize};
+
+use super::effect::{Effect, Lane};
+use super::identity::Identity;
+use super::ids::{AcsSystemId, Timestamp};
+
+/// Who or what holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum HoldReason {
+    /// A person said so.
+    Operator,
+    /// Files or drift would have changed too much at once.
+    Guard,
+    /// The manager refuses us for long.
+    Quarantine,
+    /// The store is older than what was done: what HID has is read first.
+    StateRegressed,
+    /// What HID has is being taken over.
+    Adopting,
+}
+
+impl HoldReason {
+    /// Every one, the one to be shown first where several hold.
+    pub const ALL: [Self; 5] = [
+        Self::Operator,
+        Self::Guard,
+        Self::Quarantine,
+        Self::StateRegressed,
+        Self::Adopting,
+    ];
+
+    /// Stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Guard => "guard",
+            Self::Quarantine => "quarantine",
+            Self::StateRegressed => "state_regressed",
+            Self::Adopting => "adopting",
+        }
+    }
+
+    /// Goes when a person says so; the others go when their cause has.
+    #[must_use]
+    pub fn is_releasable(self) -> bool {
+        match self {
+            Self::Operator | Self::Guard | Self::Quarantine => true,
+            Self::StateRegressed | Self::Adopting => false,
+        }
+    }
+
+    /// Keeps every new call at a manager from being claimed. A store that went back holds each person by itself, until
+    /// that person was read ([`super::plan::is_unread`]).
+    #[must_use]
+    pub fn stops_claims(self) -> bool {
+        match self {
+            Self::Operator | Self::Guard | Self::Quarantine | Self::Adopting => true,
+            Self::StateRegressed => false,
+        }
+    }
+}
+
+/// A hold on one identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Why.
+    pub reason: HoldReason,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// What is held as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum HoldScope {
+    /// Everything.
+    All,
+    /// All that one credential manager would be asked for.
+    Manager(AcsSystemId),
+}
+
+impl HoldScope {
+    /// It is about this manager, too.
+    #[must_use]
+    pub fn covers(self, manager: AcsSystemId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Manager(held) => held == manager,
+        }
+    }
+}
+
+/// The call makes or changes something for somebody, so a hold keeps it back. Withdrawals and all that only reads go on.
+#[must_use]
+pub fn is_held_back(effect: &Effect) -> bool {
+    match effect {
+        Effect::CreateUser { .. }
+        | Effect::UpdateUser { .. }
+        | Effect::CreateInvitation { .. }
+        | Effect::EmailInvitation { .. }
+        | Effect::Issue { .. } => true,
+        Effect::SearchUser { .. }
+        | Effect::ReadUser { .. }
+        | Effect::DeleteUser { .. }
+        | Effect::CancelInvitation { .. }
+        | Effect::ReadPhone { .. }
+        | Effect::DeletePhone { .. }
+        | Effect::Revoke { .. }
+        | Effect::Wake => false,
+    }
+}
+
+/// At which manager the call under way is one that a hold keeps back.
+#[must_use]
+pub fn held_back_at(identity: &Identity) -> Option<AcsSystemId> {
+    let call = identity.in_flight.as_ref()?;
+    if !is_held_back(&call.effect) {
+        return None;
+    }
+    match &call.lane {
+        Lane::CmUser(manager)
+        | Lane::Invitation(manager)
+        | Lane::Read(manager)
+        | Lane::Wait(manager)
+        | Lane::Sweep(manager) => Some(*manager),
+        Lane::Phone(phone) | Lane::Removal(phone) | Lane::Key(phone, _) => {
+            identity.phone(*phone).map(|(manager, _)| manager)
+        }
+        Lane::Record(_) | Lane::Timer => None,
+    }
+}

@@ -1,0 +1,11 @@
+-- What is held as a whole; scope is a manager's id, or empty for everything.
+CREATE TABLE holds (
+    scope  BLOB    NOT NULL CHECK (length(scope) IN (0, 16)),
+    reason TEXT    NOT NULL,
+    since  INTEGER NOT NULL,
+    cause  TEXT    NOT NULL,
+    PRIMARY KEY (scope, reason)
+) STRICT, WITHOUT ROWID;
+-- The reads among the issues, which go on under a hold, however many issues wait before them.
+CREATE INDEX effects_unknown ON effects (manager, not_before)
+    WHERE class = 'issue' AND substr(lane, 1, 6) <> '{"Key"';

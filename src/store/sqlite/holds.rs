@@ -1,0 +1,123 @@
+//! What is held as a whole.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, params};
+use uuid::Uuid;
+
+use super::cells::Cells;
+use crate::core::effect::Class;
+use crate::core::hold::{HoldReason, HoldScope};
+use crate::core::ids::{AcsSystemId, Timestamp};
+use crate::store::{Error, StandingHold};
+
+const PUT: &str = "\
+    INSERT INTO holds (scope, reason, since, cause) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+const REMOVE: &str = "DELETE FROM holds WHERE scope = ?1 AND reason = ?2";
+const ALL: &str = "SELECT scope, reason, since, cause FROM holds ORDER BY scope, reason";
+const ON: &str = "SELECT reason FROM holds WHERE scope = x'' OR scope = ?1";
+
+/// What a hold keeps back of a class.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stops {
+    Nothing,
+    /// The issues, and not the reads among them.
+    Issues,
+    All,
+}
+
+pub(super) fn put(conn: &Connection, hold: &StandingHold) -> Result<(), Error> {
+    conn.prepare_cached(PUT)?.execute(params![
+        bytes(hold.scope),
+        hold.reason.name(),
+        hold.since.0,
+        hold.cause,
+    ])?;
+    Ok(())
+}
+
+pub(super) fn remove(
+    conn: &Connection,
+    scope: HoldScope,
+    reasons: &[HoldReason],
+) -> Result<(), Error> {
+    let mut remove = conn.prepare_cached(REMOVE)?;
+    for reason in reasons {
+        remove.execute(params![bytes(scope), reason.name()])?;
+    }
+    Ok(())
+}
+
+pub(super) fn all(conn: &Connection) -> Result<Vec<StandingHold>, Error> {
+    let mut holds = Vec::new();
+    let mut statement = conn.prepare_cached(ALL)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let cells = Cells::new(row, "holds", "?");
+        let scope: Vec<u8> = cells.get(0)?;
+        let scope = match Uuid::from_slice(&scope) {
+            _ if scope.is_empty() => HoldScope::All,
+            Ok(manager) => HoldScope::Manager(AcsSystemId(manager)),
+            Err(error) => return Err(cells.corrupt(error)),
+        };
+        holds.push(StandingHold {
+            scope,
+            reason: reason(&cells, 1)?,
+            since: Timestamp(cells.get(2)?),
+            cause: cells.get(3)?,
+        });
+    }
+    Ok(holds)
+}
+
+/// New calls of this manager are not to be claimed.
+pub(super) fn stop(conn: &Connection, manager: AcsSystemId) -> Result<bool, Error> {
+    let mut statement = conn.prepare_cached(ON)?;
+    let mut rows = statement.query(params![manager.0])?;
+    while let Some(row) = rows.next()? {
+        if reason(&Cells::new(row, "holds", manager), 0)?.stops_claims() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What is kept back of a class of a manager's; of the timer's nothing is.
+pub(super) fn stops(
+    conn: &Connection,
+    manager: Option<AcsSystemId>,
+    class: Class,
+) -> Result<Stops, Error> {
+    let stops = match class {
+        Class::Issue => Stops::Issues,
+        Class::Enroll => Stops::All,
+        Class::Withdrawal
+        | Class::Confirm
+        | Class::Wait
+        | Class::Sweep
+        | Class::Removal
+        | Class::Import
+        | Class::Timer => {
+            return Ok(Stops::Nothing);
+        }
+    };
+    let held = match manager {
+        Some(manager) => stop(conn, manager)?,
+        None => false,
+    };
+    Ok(if held { stops } else { Stops::Nothing })
+}
+
+fn reason<K: std::fmt::Display>(cells: &Cells<'_, K>, index: usize) -> Result<HoldReason, Error> {
+    let name: String = cells.get(index)?;
+    let known = HoldReason::ALL
+        .into_iter()
+        .find(|known| known.name() == name);
+    known.ok_or_else(|| cells.corrupt("no reason that is known"))
+}
+
+fn bytes(scope: HoldScope) -> Value {
+    match scope {
+        HoldScope::All => Value::Blob(Vec::new()),
+        HoldScope::Manager(manager) => Value::Blob(manager.0.as_bytes().to_vec()),
+    }
+}

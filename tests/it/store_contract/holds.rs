@@ -1,0 +1,171 @@
+//! What is held as a whole.
+
+use origo_adapter::core::effect::{Class, Effect, Lane, Owed};
+use origo_adapter::core::hold::{HoldReason, HoldScope};
+use origo_adapter::core::identity::{Enrollment, InFlight};
+use origo_adapter::core::ids::{
+    AcsSystemId, CallNo, ContainerId, HidUserId, PartNumber, PhoneId, Timestamp,
+};
+use origo_adapter::store::{Commit, Error, StandingHold, Store};
+use uuid::Uuid;
+
+use super::put;
+use super::samples::{MANAGER, asking, at, commit, id, owing, read_user, releasing, slot, taking};
+
+const OTHER: AcsSystemId = AcsSystemId(Uuid::from_u128(0xC1));
+
+fn hold(scope: HoldScope, reason: HoldReason, since: i64) -> StandingHold {
+    StandingHold {
+        scope,
+        reason,
+        since: at(since),
+        cause: "ops".into(),
+    }
+}
+
+fn key_lane() -> Lane {
+    Lane::Key(PhoneId(Uuid::from_u128(9)), PartNumber("p".into()))
+}
+
+fn issue(not_before: Timestamp) -> Owed {
+    Owed {
+        effect: Effect::Issue {
+            container: ContainerId::parse("61001").unwrap(),
+            part_number: PartNumber("p".into()),
+        },
+        class: Class::Issue,
+        ..read_user(Class::Issue, not_before)
+    }
+}
+
+/// Every class once, and a read among the issues, which waits behind the issue.
+fn everything() -> Vec<(Lane, Owed)> {
+    vec![
+        (
+            Lane::Removal(PhoneId(Uuid::nil())),
+            read_user(Class::Withdrawal, at(1)),
+        ),
+        (key_lane(), issue(at(2))),
+        (
+            Lane::Phone(PhoneId(Uuid::nil())),
+            read_user(Class::Issue, at(3)),
+        ),
+        (Lane::Invitation(MANAGER), read_user(Class::Enroll, at(4))),
+        (Lane::Read(MANAGER), read_user(Class::Confirm, at(5))),
+        (Lane::Wait(MANAGER), read_user(Class::Wait, at(6))),
+        (Lane::Sweep(MANAGER), read_user(Class::Sweep, at(7))),
+    ]
+}
+
+async fn lanes(store: &dyn Store, class: Class) -> Vec<Lane> {
+    let due = store.due(asking(class, at(50))).await.unwrap();
+    due.into_iter().map(|due| due.lane).collect()
+}
+
+pub(super) async fn what_is_held_is_not_due_and_keeps_its_place(store: &dyn Store) {
+    put(store, owing(commit(1, 0), &everything())).await;
+    let before = store.agenda(Some(MANAGER)).await.unwrap();
+    for scope in [HoldScope::All, HoldScope::Manager(MANAGER)] {
+        let standing = hold(scope, HoldReason::Operator, 8);
+        store.hold(standing.clone()).await.unwrap();
+        assert_eq!(store.holds().await.unwrap(), [standing]);
+        let issues = lanes(store, Class::Issue).await;
+        assert_eq!(issues, [Lane::Phone(PhoneId(Uuid::nil()))], "{scope:?}");
+        assert_eq!(lanes(store, Class::Enroll).await, []);
+        for class in [Class::Withdrawal, Class::Confirm, Class::Wait, Class::Sweep] {
+            assert_eq!(lanes(store, class).await.len(), 1, "{class:?}");
+        }
+        let mut expected = before.clone();
+        expected.remove(&Class::Enroll);
+        expected.insert(Class::Issue, at(3));
+        assert_eq!(store.agenda(Some(MANAGER)).await.unwrap(), expected);
+        store
+            .release(scope, vec![HoldReason::Operator])
+            .await
+            .unwrap();
+        assert_eq!(store.agenda(Some(MANAGER)).await.unwrap(), before);
+        assert_eq!(lanes(store, Class::Issue).await[0], key_lane());
+    }
+    let elsewhere = hold(HoldScope::Manager(OTHER), HoldReason::Operator, 8);
+    store.hold(elsewhere).await.unwrap();
+    assert_eq!(store.agenda(Some(MANAGER)).await.unwrap(), before);
+}
+
+pub(super) async fn each_reason_holds_by_itself(store: &dyn Store) {
+    put(store, owing(commit(1, 0), &everything())).await;
+    let scope = HoldScope::Manager(MANAGER);
+    for (reason, since) in [(HoldReason::Operator, 1), (HoldReason::Guard, 2)] {
+        store.hold(hold(scope, reason, since)).await.unwrap();
+        // A second one for the same reason leaves the first as it is.
+        store.hold(hold(scope, reason, 9)).await.unwrap();
+    }
+    let since: Vec<_> = store
+        .holds()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|hold| hold.since)
+        .collect();
+    assert_eq!(since, [at(2), at(1)], "by name of the reason");
+    store.release(scope, vec![HoldReason::Guard]).await.unwrap();
+    store
+        .release(HoldScope::All, vec![HoldReason::Operator])
+        .await
+        .unwrap();
+    assert_eq!(lanes(store, Class::Enroll).await, [], "one still holds");
+    store
+        .release(scope, vec![HoldReason::Operator])
+        .await
+        .unwrap();
+    assert_eq!(lanes(store, Class::Enroll).await.len(), 1);
+}
+
+pub(super) async fn a_store_that_went_back_holds_nobody_as_a_whole(store: &dyn Store) {
+    put(store, owing(commit(1, 0), &everything())).await;
+    let regressed = hold(HoldScope::All, HoldReason::StateRegressed, 1);
+    store.hold(regressed.clone()).await.unwrap();
+    assert_eq!(store.holds().await.unwrap(), [regressed]);
+    assert_eq!(lanes(store, Class::Issue).await.len(), 2);
+}
+
+/// Identity `n` with `effect` under way.
+fn calling(n: u128, expected: u64, lane: Lane, effect: Effect) -> Commit {
+    let mut commit = commit(n, expected);
+    let identity = commit.identity.as_mut().unwrap();
+    identity.enrollments.insert(MANAGER, Enrollment::default());
+    identity.in_flight = Some(InFlight {
+        call: CallNo(1),
+        lane,
+        effect,
+        started_at: at(0),
+    });
+    taking(commit, slot(n, &[("w", 9)], at(50)))
+}
+
+pub(super) async fn a_claim_for_what_is_held_is_refused(store: &dyn Store) {
+    let user = || HidUserId::parse("72001").unwrap();
+    let read = || calling(1, 1, Lane::Read(MANAGER), Effect::ReadUser { user: user() });
+    let invite = |n, expected| {
+        let effect = Effect::CreateInvitation {
+            user: user(),
+            delivery: origo_adapter::core::effect::Delivery::Email,
+        };
+        calling(n, expected, Lane::Invitation(MANAGER), effect)
+    };
+    put(store, commit(1, 0)).await;
+    put(store, commit(2, 0)).await;
+    store
+        .hold(hold(HoldScope::Manager(MANAGER), HoldReason::Operator, 1))
+        .await
+        .unwrap();
+    let refused = store.commit(invite(2, 1)).await;
+    assert!(matches!(refused, Err(Error::Held(whose)) if whose == id(2)));
+    assert_eq!(store.load(id(2)).await.unwrap().unwrap().revision, 1);
+    put(store, read()).await;
+    put(store, releasing(commit(1, 2), 1, None)).await;
+    store
+        .release(HoldScope::Manager(MANAGER), vec![HoldReason::Operator])
+        .await
+        .unwrap();
+    put(store, invite(2, 1)).await;
+}

@@ -84,6 +84,9 @@ impl Daemon {
             loops::spawn_manager(lifecycle, &engine, &manager)
                 .await
                 .context("reading where the events were read up to")?;
+            loops::spawn_stock(lifecycle, &engine, &manager)
+                .await
+                .context("reading what was left of part numbers")?;
             managers.insert(name.clone(), manager);
         }
         if crashed {

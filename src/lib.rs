@@ -40,6 +40,7 @@
 //! | [`manager`] | one HID organization as worker and poller share it: client, windows, gates, the feed's echo |
 //! | [`worker`] | claims and performs |
 //! | [`poller`] | reads HID's feed |
+//! | [`stock`] | reads what is left of part numbers, and lets go of what waited for it |
 //! | [`connector`] | tells access systems of keys: by HTTP, or by batches of files |
 //! | [`webhook`] | tells the outside of events: claims deliveries, signs and posts them |
 //! | [`sandbox`] | plays the app on a sandbox phone, against the simulator's control API |
@@ -71,6 +72,7 @@ pub mod poller;
 pub mod retry;
 pub mod sandbox;
 pub mod simulator;
+pub mod stock;
 pub mod store;
 pub mod telemetry;
 pub mod template;

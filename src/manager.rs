@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::budget::Budget;
 use crate::core::forecast::{Forecast, Room};
 use crate::core::ids::AcsSystemId;
+use crate::core::stock::Stock;
 use crate::core::{Class, Timestamp};
 use crate::engine::Engine;
 use crate::gate::{Forbidden, Gate};
@@ -46,6 +47,8 @@ pub struct Manager {
     pub forbidden: Forbidden,
     /// How far the feed was read.
     pub progress: Progress,
+    /// What is left of its part numbers.
+    pub stock: Shelf,
     /// Proof that the feed tells of what happens.
     pub echo: Echo,
 }
@@ -64,6 +67,7 @@ impl Manager {
     pub async fn forecast(&self, engine: &Engine) -> Result<Forecast, Error> {
         let (store, now) = (engine.store(), engine.now());
         let mut queue = store.queue(self.id, now).await?;
+        queue.retain(|class, _| Class::CALLING.contains(class));
         if !self.must_read_waiting() {
             queue.remove(&Class::Wait);
         }
@@ -101,6 +105,26 @@ impl Manager {
     #[must_use]
     pub fn must_read_waiting(&self) -> bool {
         self.polling.is_none() || self.echo.is_deaf()
+    }
+}
+
+/// What is left of part numbers, for whoever asks.
+#[derive(Debug, Default)]
+pub struct Shelf(Mutex<Stock>);
+
+impl Shelf {
+    /// As just read.
+    pub fn set(&self, stock: Stock) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stock;
+    }
+
+    /// As last read.
+    #[must_use]
+    pub fn get(&self) -> Stock {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 

@@ -136,6 +136,9 @@ events! {
     CLAIM_LOST = "OA-4006" "claim.lost" WARN;
     CLAIM_RECOVERED = "OA-4007" "claim.recovered" INFO;
     WINDOW_LOWERED = "OA-4008" "window.lowered" WARN;
+    STOCK_LOW = "OA-4201" "stock.low" WARN;
+    STOCK_UNREAD = "OA-4202" "stock.unread" WARN;
+    STOCK_REPLENISHED = "OA-4203" "stock.replenished" INFO;
     RECORD_DONE = "OA-4101" "record.done" DEBUG;
     RECORD_REFUSED = "OA-4102" "record.refused" WARN;
     BATCH_WRITTEN = "OA-4103" "batch.written" INFO;

@@ -12,9 +12,10 @@ use uuid::Uuid;
 
 use crate::budget::Budget;
 use crate::core::effect::{Class, Effect};
+use crate::core::hold::{HoldReason, HoldScope};
 use crate::core::identity::InFlight;
 use crate::core::ids::{IdentityId, Timestamp};
-use crate::core::observation::{Answer, Fault, Observation};
+use crate::core::observation::{Answer, Fault, Observation, Rejection};
 use crate::core::window::Turns;
 use crate::emit;
 use crate::engine::Engine;
@@ -228,6 +229,8 @@ pub struct Ended {
     seen: Observation,
     claim: Claim,
     frees_at: Option<Timestamp>,
+    /// Nothing more of this is to be issued for now.
+    hold: Option<(HoldScope, HoldReason)>,
 }
 
 /// Performs a claimed call.
@@ -244,6 +247,7 @@ pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Ended {
     let outcome = manager.client.perform(&job.call.effect, &may_send).await;
     let now = engine.now();
     let sent = sent.into_inner();
+    let mut hold = None;
     let (seen, frees_at) = match outcome {
         Ok(answer) => {
             succeeded(manager, &job, &answer, now);
@@ -257,6 +261,7 @@ pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Ended {
             }
             failed(engine, manager, &job, &error);
             let frees_at = frees_at(engine, manager, &job, &error, sent);
+            hold = part_held(manager, &job.call.effect, error.fault);
             (Observation::Failed(job.call, error.fault), frees_at)
         }
     };
@@ -265,6 +270,7 @@ pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Ended {
         seen,
         claim: job.claim,
         frees_at,
+        hold,
     }
 }
 
@@ -272,10 +278,33 @@ impl Ended {
     /// Takes in how the call ended and gives the claim back. Should the store fail, ask again: what it has done
     /// already is not done twice.
     pub async fn settle(&self, engine: &Engine) -> Result<(), Error> {
+        if let Some((scope, reason)) = &self.hold {
+            engine.hold(scope.clone(), *reason, "HID").await?;
+        }
         let finished = engine.finish(self.identity, &self.seen, &self.claim, self.frees_at);
         finished.await?;
         Ok(())
     }
+}
+
+/// What one key is refused for that concerns its part number, all others of it are spared.
+fn part_held(manager: &Manager, effect: &Effect, fault: Fault) -> Option<(HoldScope, HoldReason)> {
+    let Effect::Issue { part_number, .. } = effect else {
+        return None;
+    };
+    let reason = match fault {
+        Fault::OutOfStock => HoldReason::OutOfStock,
+        Fault::Rejected(Rejection::PartNumber) => HoldReason::PartNumberRefused,
+        Fault::Rejected(_)
+        | Fault::Refused
+        | Fault::Unanswered
+        | Fault::Gone
+        | Fault::Conflict
+        | Fault::Already
+        | Fault::WrongState
+        | Fault::Busy => return None,
+    };
+    Some((HoldScope::Part(manager.id, part_number.clone()), reason))
 }
 
 fn succeeded(manager: &Manager, job: &Job, answer: &Answer, now: Timestamp) {

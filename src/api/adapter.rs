@@ -70,7 +70,7 @@ pub(super) async fn status(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let holds = hold::all(api).await?;
     let mut managers = Vec::new();
     for standing in &standings {
-        let held = hold::at(api, standing.manager.id).await?.is_some();
+        let held = hold::is_whole(&holds, standing.manager.id);
         managers.push(standing.status(held, call.now));
     }
     Ok(Reply::one(json!({
@@ -80,7 +80,49 @@ pub(super) async fn status(api: &Api, call: &Call) -> Result<Reply, Problem> {
         "owed": counts.owed,
         "holds": holds.iter().map(|hold| hold::shown(api, hold)).collect::<Vec<_>>(),
         "credential_managers": managers,
+        "access_systems": access_systems(api, call).await?,
     })))
+}
+
+/// What is owed to each access system that takes records.
+async fn access_systems(api: &Api, call: &Call) -> Result<Vec<Value>, Problem> {
+    let policy = api.engine.policy();
+    let mut told = Vec::new();
+    for id in policy.imports.keys() {
+        let queue = api.engine.store().queue(*id, call.now).await?;
+        let entry = |class: Class| {
+            let due = queue.get(&class).map_or(&[][..], Vec::as_slice);
+            json!({
+                "due": due.len(),
+                "oldest_due_at": due.first().map(|due| show::instant(*due)),
+            })
+        };
+        told.push(json!({
+            "name": call.systems().get(*id).map(|system| system.name.clone()),
+            "acs_system_id": id,
+            "imports": entry(Class::Import),
+            "removals": entry(Class::Removal),
+        }));
+    }
+    Ok(told)
+}
+
+/// What is left of a manager's part numbers.
+fn stock(manager: &Manager) -> Value {
+    let stock = manager.stock.get();
+    let parts = stock.parts.iter().map(|(number, part)| {
+        json!({
+            "part_number": number,
+            "available": part.available(),
+            "ends_at": part.ends_at().map(show::instant),
+            "low": part.is_low(),
+        })
+    });
+    json!({
+        "read_at": stock.read_at.map(show::instant),
+        "part_numbers": parts.collect::<Vec<_>>(),
+        "licenses": stock.licenses,
+    })
 }
 
 impl Standing {
@@ -108,6 +150,7 @@ impl Standing {
             "windows": windows,
             "queue": queue,
             "detection": self.detection(now),
+            "stock": stock(manager),
         })
     }
 
@@ -186,6 +229,7 @@ pub(super) async fn metrics(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let mut up = Vec::new();
     let mut age = Vec::new();
     let mut gaps = Vec::new();
+    let mut left = Vec::new();
     for standing in &standings {
         let manager = format!("manager=\"{}\"", standing.manager.name);
         for (class, due) in &standing.forecast.queue {
@@ -200,6 +244,12 @@ pub(super) async fn metrics(api: &Api, call: &Call) -> Result<Reply, Problem> {
             limit.push((labels.clone(), u64::from(service.limit)));
             up.push((labels, u64::from(service.condition == "ok")));
         }
+        for (number, part) in standing.manager.stock.get().parts {
+            let available = part.available().and_then(|left| u64::try_from(left).ok());
+            let number = escaped(&number.0);
+            let labels = format!("{manager},part_number=\"{number}\"");
+            left.extend(available.map(|available| (labels, available)));
+        }
         if standing.manager.polling.is_some() {
             let (cursor, lost) = standing.manager.progress.get();
             age.push((manager.clone(), call.now.since(cursor).as_secs()));
@@ -212,6 +262,11 @@ pub(super) async fn metrics(api: &Api, call: &Call) -> Result<Reply, Problem> {
         "window_limit",
         "Places that are ours, withdrawals aside.",
         &limit,
+    );
+    page.gauge(
+        "stock_available",
+        "Keys that HID has left of a part number.",
+        &left,
     );
     page.gauge(
         "service_ok",
@@ -231,7 +286,13 @@ pub(super) async fn metrics(api: &Api, call: &Call) -> Result<Reply, Problem> {
     Ok(Reply::plain(page.0))
 }
 
-/// A page of metrics. No label holds more than configured names, which need no escaping.
+/// HID's own text in a label.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+    text.replace('\n', "\\n")
+}
+
+/// A page of metrics.
 #[derive(Default)]
 struct Page(String);
 

@@ -38,7 +38,9 @@ async fn reply(
         return Ok(None);
     };
     let policy = api.engine.policy();
-    let held = hold::at(api, manager).await?.map(|(reason, _)| reason);
+    let held = hold::at(api, identity, manager)
+        .await?
+        .map(|(reason, _)| reason);
     let asked = (identity, manager, held.is_some());
     let next = api.schedule.next(api, asked, call.now).await?;
     Ok(Some(show::enrollment_automation(

@@ -7,7 +7,7 @@ use super::problem::Problem;
 use super::{Api, Call, Reply, identities, show, why};
 use crate::core::hold::{Hold, HoldReason, HoldScope};
 use crate::core::identity::Identity;
-use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
+use crate::core::ids::{AcsSystemId, IdentityId, PartNumber, Timestamp};
 use crate::core::policy::Policy;
 use crate::core::state::{self, AutomationState};
 use crate::core::wish::Wish;
@@ -36,7 +36,7 @@ pub(super) async fn hold(api: &Api, call: &Call) -> Result<Reply, Problem> {
         }
         Target::Scope(scope) => {
             let reason = HoldReason::Operator;
-            api.engine.hold(scope, reason, &call.caller).await?;
+            api.engine.hold(scope.clone(), reason, &call.caller).await?;
             standing(api, scope).await
         }
     }
@@ -56,7 +56,7 @@ pub(super) async fn release(api: &Api, call: &Call) -> Result<Reply, Problem> {
             person(api.wish(id, call, decide).await?)
         }
         Target::Scope(scope) => {
-            api.engine.release(scope, &call.caller).await?;
+            api.engine.release(scope.clone(), &call.caller).await?;
             standing(api, scope).await
         }
     }
@@ -97,6 +97,7 @@ fn person(identity: Option<Identity>) -> Result<Reply, Problem> {
         json!({
             "scope": "user_identity",
             "credential_manager": null,
+            "part_number": null,
             "user_identity_id": identity.id,
             "reason": hold.reason.name(),
             "since": show::instant(hold.since),
@@ -121,13 +122,15 @@ pub(super) async fn all(api: &Api) -> Result<Vec<StandingHold>, Problem> {
 
 /// A hold as answers show it.
 pub(super) fn shown(api: &Api, hold: &StandingHold) -> Value {
-    let (scope, manager) = match hold.scope {
-        HoldScope::All => ("all", None),
-        HoldScope::Manager(id) => ("credential_manager", Some(name(api, id))),
+    let (scope, manager, part) = match &hold.scope {
+        HoldScope::All => ("all", None, None),
+        HoldScope::Manager(id) => ("credential_manager", Some(name(api, *id)), None),
+        HoldScope::Part(id, part) => ("part_number", Some(name(api, *id)), Some(part)),
     };
     json!({
         "scope": scope,
         "credential_manager": manager,
+        "part_number": part,
         "user_identity_id": null,
         "reason": hold.reason.name(),
         "since": show::instant(hold.since),
@@ -141,16 +144,37 @@ fn name(api: &Api, id: AcsSystemId) -> String {
     known.map_or_else(|| id.to_string(), |known| known.name.clone())
 }
 
-/// Why a manager's new calls are not made at present, whomever they are for.
+/// Why new calls for a person at a manager are not made at present.
 pub(super) async fn at(
     api: &Api,
+    identity: &Identity,
     manager: AcsSystemId,
 ) -> Result<Option<(HoldReason, Timestamp)>, Problem> {
     let holds = all(api).await?;
-    let stops = |hold: &&StandingHold| hold.scope.covers(manager) && hold.reason.stops_claims();
+    let concerns = |scope: &HoldScope| match scope {
+        HoldScope::Part(held, part) => *held == manager && is_awaited(identity, manager, part),
+        HoldScope::All | HoldScope::Manager(_) => scope.covers(manager),
+    };
+    let stops = |hold: &&StandingHold| concerns(&hold.scope) && hold.reason.stops_claims();
     // Reasons are in the order in which they are shown.
     let first = holds.iter().filter(stops).min_by_key(|hold| hold.reason);
     Ok(first.map(|hold| (hold.reason, hold.since)))
+}
+
+/// All new calls at a manager are kept back.
+pub(super) fn is_whole(holds: &[StandingHold], manager: AcsSystemId) -> bool {
+    let mut holds = holds.iter();
+    holds.any(|hold| hold.scope.covers(manager) && hold.reason.stops_claims())
+}
+
+/// A phone of the person waits for its key of this part number.
+fn is_awaited(identity: &Identity, manager: AcsSystemId, part: &PartNumber) -> bool {
+    let enrollment = identity.enrollments.get(&manager);
+    let mut phones = enrollment.into_iter().flat_map(|e| e.phones.values());
+    phones.any(|phone| {
+        let key = phone.keys.get(part);
+        key.is_some_and(|key| phone.enrolled && phone.is_active() && key.current.is_none())
+    })
 }
 
 /// How an automation stands, what is held as a whole included.

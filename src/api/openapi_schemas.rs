@@ -174,9 +174,10 @@ const AUTOMATION: &[Field] = &[
 const HOLD: &[Field] = &[
     need(
         "scope",
-        Words(&["user_identity", "credential_manager", "all"]),
+        Words(&["user_identity", "credential_manager", "part_number", "all"]),
     ),
     need("credential_manager", TEXT_OR_NULL),
+    need("part_number", TEXT_OR_NULL),
     need("user_identity_id", OrNull(&Id)),
     need("reason", Text),
     need("since", Instant),

@@ -95,7 +95,11 @@ pub(super) async fn why(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let journal = api.engine.store().journal(owner).await?;
     let mut holds = Vec::new();
     for manager in identity.enrollments.keys() {
-        holds.extend(hold::at(api, *manager).await?.map(|held| (*manager, held)));
+        holds.extend(
+            hold::at(api, &identity, *manager)
+                .await?
+                .map(|held| (*manager, held)),
+        );
     }
     let told = Told {
         api,

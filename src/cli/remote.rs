@@ -181,6 +181,7 @@ pub(super) fn status(status: &Value) -> String {
             text(&detection["by"]),
             text(&detection["expected_latency"])
         ));
+        lines.extend(stock(&manager["stock"]));
         if let Some(age) = detection["feed"]["cursor_age_s"].as_u64() {
             let gaps = &detection["feed"]["gaps"];
             lines.push(format!(
@@ -188,7 +189,43 @@ pub(super) fn status(status: &Value) -> String {
             ));
         }
     }
+    for system in status["access_systems"].as_array().into_iter().flatten() {
+        lines.push(text(&system["name"]));
+        for (kind, name) in [("removals", "to be removed"), ("imports", "to be told")] {
+            let queue = &system[kind];
+            if let Some(oldest) = queue["oldest_due_at"].as_str() {
+                lines.push(format!(
+                    "  {} {name}, the oldest since {oldest}",
+                    queue["due"]
+                ));
+            }
+        }
+        if system["removals"]["due"] == 0 && system["imports"]["due"] == 0 {
+            lines.push("  nothing is due".to_owned());
+        }
+    }
     lines.join("\n")
+}
+
+fn stock(stock: &Value) -> Vec<String> {
+    let parts = stock["part_numbers"].as_array().into_iter().flatten();
+    let parts = parts.map(|part| {
+        let low = if part["low"] == true {
+            "; buy more"
+        } else {
+            ""
+        };
+        let ends = part["ends_at"].as_str();
+        let ends = ends.map_or(String::new(), |at| {
+            format!(", used up by {at} if it goes on so")
+        });
+        let left = part["available"].as_i64();
+        let left = left.map_or("an unknown number".to_owned(), |left| left.to_string());
+        format!("  {left} left of {}{ends}{low}", text(&part["part_number"]))
+    });
+    let licenses = stock["licenses"].as_object().into_iter().flatten();
+    let licenses = licenses.map(|(name, state)| format!("  licence {name}: {}", text(state)));
+    parts.chain(licenses).collect()
 }
 
 /// The paragraph of a `why`.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::effect::{Effect, Lane};
 use super::identity::Identity;
-use super::ids::{AcsSystemId, Timestamp};
+use super::ids::{AcsSystemId, PartNumber, Timestamp};
 
 /// Who or what holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,16 +19,22 @@ pub enum HoldReason {
     StateRegressed,
     /// What HID has is being taken over.
     Adopting,
+    /// HID says that none is left of a part number.
+    OutOfStock,
+    /// HID says that a part number is not the organization's.
+    PartNumberRefused,
 }
 
 impl HoldReason {
     /// Every one, the one to be shown first where several hold.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Operator,
         Self::Guard,
         Self::Quarantine,
         Self::StateRegressed,
         Self::Adopting,
+        Self::OutOfStock,
+        Self::PartNumberRefused,
     ];
 
     /// Stable name.
@@ -40,6 +46,8 @@ impl HoldReason {
             Self::Quarantine => "quarantine",
             Self::StateRegressed => "state_regressed",
             Self::Adopting => "adopting",
+            Self::OutOfStock => "out_of_stock",
+            Self::PartNumberRefused => "part_number_refused",
         }
     }
 
@@ -47,7 +55,11 @@ impl HoldReason {
     #[must_use]
     pub fn is_releasable(self) -> bool {
         match self {
-            Self::Operator | Self::Guard | Self::Quarantine => true,
+            Self::Operator
+            | Self::Guard
+            | Self::Quarantine
+            | Self::OutOfStock
+            | Self::PartNumberRefused => true,
             Self::StateRegressed | Self::Adopting => false,
         }
     }
@@ -57,7 +69,12 @@ impl HoldReason {
     #[must_use]
     pub fn stops_claims(self) -> bool {
         match self {
-            Self::Operator | Self::Guard | Self::Quarantine | Self::Adopting => true,
+            Self::Operator
+            | Self::Guard
+            | Self::Quarantine
+            | Self::Adopting
+            | Self::OutOfStock
+            | Self::PartNumberRefused => true,
             Self::StateRegressed => false,
         }
     }
@@ -73,21 +90,24 @@ pub struct Hold {
 }
 
 /// What is held as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum HoldScope {
     /// Everything.
     All,
     /// All that one credential manager would be asked for.
     Manager(AcsSystemId),
+    /// The keys of one part number.
+    Part(AcsSystemId, PartNumber),
 }
 
 impl HoldScope {
-    /// It is about this manager, too.
+    /// All of this manager's is held by it.
     #[must_use]
-    pub fn covers(self, manager: AcsSystemId) -> bool {
+    pub fn covers(&self, manager: AcsSystemId) -> bool {
         match self {
             Self::All => true,
-            Self::Manager(held) => held == manager,
+            Self::Manager(held) => *held == manager,
+            Self::Part(..) => false,
         }
     }
 }

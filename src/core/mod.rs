@@ -6,7 +6,7 @@
 //! is now owed to the outside, at most one [`Effect`] a [`Lane`]. No clock, no randomness, no I/O.
 //!
 //! Reading order: [`ids`], [`identity`], [`observation`], [`effect`], [`hold`], [`policy`], [`step`](mod@step),
-//! [`wish`], [`answer`], [`event`], [`plan`], [`record`], [`state`], [`announce`], [`index`], [`backoff`], [`window`], [`forecast`].
+//! [`wish`], [`answer`], [`event`], [`plan`], [`record`], [`state`], [`announce`], [`index`], [`backoff`], [`window`], [`forecast`], [`stock`].
 
 pub mod announce;
 pub mod answer;
@@ -25,6 +25,7 @@ pub mod record;
 pub mod seen;
 pub mod state;
 pub mod step;
+pub mod stock;
 pub mod window;
 pub mod wish;
 

@@ -186,30 +186,7 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
                 automation.stopping_since.get_or_insert(now);
             }
         }
-        Wish::Parent {
-            id,
-            manager,
-            automation,
-            ..
-        } => {
-            let Some(parent) = parent_of(identity, wish, now) else {
-                return;
-            };
-            for phone in identity
-                .enrollments
-                .get_mut(manager)
-                .into_iter()
-                .flat_map(|e| e.phones.values_mut())
-            {
-                if let Some(key) = phone.keys.get_mut(&parent.part_number) {
-                    // A new wish is a new try.
-                    key.failed = None;
-                    key.trouble.clear();
-                }
-            }
-            identity.parents.entry(*id).or_insert(parent);
-            launch(identity, *automation, *manager, None, now);
-        }
+        Wish::Parent { .. } => take_parent(identity, wish, now),
         Wish::DeleteParent(id) => {
             if let Some(parent) = identity.parents.get_mut(id) {
                 parent.deleting_since.get_or_insert(now);
@@ -239,6 +216,24 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
         Wish::Release => identity.held = None,
         Wish::DeleteIdentity => delete(identity, now),
     }
+}
+
+fn take_parent(identity: &mut Identity, wish: &Wish, now: Timestamp) {
+    let Wish::Parent {
+        id,
+        manager,
+        automation,
+        ..
+    } = wish
+    else {
+        return;
+    };
+    let Some(parent) = parent_of(identity, wish, now) else {
+        return;
+    };
+    people::try_keys_again(identity, &parent.part_number);
+    identity.parents.entry(*id).or_insert(parent);
+    launch(identity, *automation, *manager, None, now);
 }
 
 fn launch(

@@ -14,7 +14,7 @@ use crate::core::policy::{ManagerPolicy, Policy};
 use crate::core::window::READING_SHARE;
 use crate::engine::Engine;
 use crate::gate::{Forbidden, Gate};
-use crate::manager::{Echo, Manager, Polling, Progress};
+use crate::manager::{Echo, Manager, Polling, Progress, Shelf};
 use crate::origo::{Client, HttpTransport, Options, Places, Settings};
 
 /// The policy that a configuration asks for.
@@ -135,6 +135,7 @@ pub(super) fn manager(
         feed_gate: Gate::default(),
         forbidden: Forbidden::default(),
         progress: Progress::default(),
+        stock: Shelf::default(),
         echo: Echo::default(),
     })
 }

@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::lifecycle::{Beat, Lifecycle};
 use crate::manager::Manager;
 use crate::poller::{Polled, Poller};
+use crate::stock::Keeper;
 use crate::store::{self, Counts};
 use crate::telemetry::{self, HEARTBEAT, STORE_DAMAGED, STORE_FAILED};
 use crate::worker::{self, Job, Next, Worker};
@@ -63,6 +64,29 @@ pub(super) async fn spawn_manager(
             lifecycle.soft(),
         ),
     );
+    Ok(())
+}
+
+/// Looks after the stock; a part number that ran out is noticed within one sleep.
+pub(super) async fn spawn_stock(
+    lifecycle: &Lifecycle,
+    engine: &Arc<Engine>,
+    manager: &Arc<Manager>,
+) -> Result<(), store::Error> {
+    let mut keeper = Keeper::open(Arc::clone(engine), Arc::clone(manager)).await?;
+    let name = format!("stock {}", manager.name);
+    let (engine, soft) = (Arc::clone(engine), lifecycle.soft());
+    let beat = lifecycle.beat(&name, TURN_BOUND);
+    lifecycle.spawn(&name, async move {
+        while !soft.is_cancelled() {
+            beat.turn();
+            let next = keeper.turn().await.unwrap_or_else(|error| {
+                store_failed(&error);
+                engine.now().plus(STORE_PAUSE)
+            });
+            rest(&engine, Some(next), None, &soft).await;
+        }
+    });
     Ok(())
 }
 
@@ -216,9 +240,10 @@ pub(super) fn spawn_heartbeat(
 async fn standing(engine: &Engine) -> Result<(Counts, String), store::Error> {
     let counts = engine.store().counts().await?;
     let holds = engine.store().holds().await?;
-    let holds = holds.iter().map(|hold| match hold.scope {
+    let holds = holds.iter().map(|hold| match &hold.scope {
         HoldScope::All => format!("; everything is held: {}", hold.reason.name()),
         HoldScope::Manager(manager) => format!("; {manager} is held: {}", hold.reason.name()),
+        HoldScope::Part(_, part) => format!("; {part} is held: {}", hold.reason.name()),
     });
     Ok((counts, holds.collect()))
 }

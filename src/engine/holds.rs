@@ -15,25 +15,34 @@ impl Engine {
         reason: HoldReason,
         cause: &str,
     ) -> Result<(), Error> {
-        if self.is_held(scope, reason).await? {
+        if self.is_held(&scope, reason).await? {
             return Ok(());
         }
         let hold = StandingHold {
-            scope,
+            scope: scope.clone(),
             reason,
             since: self.now(),
             cause: cause.to_owned(),
         };
         self.store.hold(hold).await?;
-        let (what, why) = (name(scope), reason.name());
+        let (what, why) = (name(&scope), reason.name());
         emit!(HOLD_SET, hold.scope = %what, hold.reason = why, cause = %cause; "{what} is held ({why}) by {cause}");
         Ok(())
     }
 
-    /// Lets go of all that a person may let go of in a scope, at once.
+    /// Lets go of all that a person may let go of in a scope, at once; part numbers go with their manager.
     pub async fn release(&self, scope: HoldScope, cause: &str) -> Result<(), Error> {
         let reasons = HoldReason::ALL.into_iter();
         let reasons: Vec<_> = reasons.filter(|reason| reason.is_releasable()).collect();
+        for hold in self.store.holds().await? {
+            let inside = match &hold.scope {
+                HoldScope::Part(manager, _) => scope.covers(*manager),
+                HoldScope::All | HoldScope::Manager(_) => false,
+            };
+            if inside {
+                self.let_go(hold.scope, &reasons, cause).await?;
+            }
+        }
         self.let_go(scope, &reasons, cause).await
     }
 
@@ -46,34 +55,37 @@ impl Engine {
     ) -> Result<(), Error> {
         let mut gone = Vec::new();
         for reason in reasons {
-            if self.is_held(scope, *reason).await? {
+            if self.is_held(&scope, *reason).await? {
                 gone.push(*reason);
             }
         }
         if gone.is_empty() {
             return Ok(());
         }
-        self.store.release(scope, gone.clone()).await?;
+        self.store.release(scope.clone(), gone.clone()).await?;
         self.committed.send_replace(());
         for reason in gone {
-            let (what, why) = (name(scope), reason.name());
+            let (what, why) = (name(&scope), reason.name());
             emit!(HOLD_RELEASED, hold.scope = %what, hold.reason = why, cause = %cause;
                 "{what} is no longer held ({why}): {cause}");
         }
         Ok(())
     }
 
-    async fn is_held(&self, scope: HoldScope, reason: HoldReason) -> Result<bool, Error> {
+    async fn is_held(&self, scope: &HoldScope, reason: HoldReason) -> Result<bool, Error> {
         let holds = self.store.holds().await?;
-        let same = |hold: &StandingHold| hold.scope == scope && hold.reason == reason;
+        let same = |hold: &StandingHold| hold.scope == *scope && hold.reason == reason;
         Ok(holds.iter().any(same))
     }
 }
 
 /// For logs.
-fn name(scope: HoldScope) -> String {
+fn name(scope: &HoldScope) -> String {
     match scope {
         HoldScope::All => "everything".to_owned(),
         HoldScope::Manager(manager) => format!("credential manager {manager}"),
+        HoldScope::Part(manager, part) => {
+            format!("part number {part} of credential manager {manager}")
+        }
     }
 }

@@ -284,17 +284,26 @@ impl Client {
         self.ask(call, &|| true, wire::Reader::organization).await
     }
 
+    /// HID's ids of the organization's part numbers, at most 25: one call (origo-api.md 7).
+    pub async fn part_number_ids(&self) -> Result<Vec<String>, Error> {
+        let call = self.get(Operation::ListPartNumbers, &["part-number"]);
+        let mut ids = self.ask(call, &|| true, wire::Reader::locations).await?;
+        ids.truncate(25);
+        Ok(ids)
+    }
+
+    /// One part number, by HID's id of it: one call.
+    pub async fn part_number(&self, id: &str) -> Result<PartNumberSeen, Error> {
+        let call = self.get(Operation::ReadPartNumber, &["part-number", id]);
+        self.ask(call, &|| true, |_, body| wire::part_number(body))
+            .await
+    }
+
     /// The organization's part numbers, at most 25: one call for the list and one for each (origo-api.md 7).
     pub async fn part_numbers(&self) -> Result<Vec<PartNumberSeen>, Error> {
-        let call = self.get(Operation::ListPartNumbers, &["part-number"]);
-        let ids = self.ask(call, &|| true, wire::Reader::locations).await?;
         let mut seen = Vec::new();
-        for id in ids.iter().take(25) {
-            let call = self.get(Operation::ReadPartNumber, &["part-number", id]);
-            seen.push(
-                self.ask(call, &|| true, |_, body| wire::part_number(body))
-                    .await?,
-            );
+        for id in &self.part_number_ids().await? {
+            seen.push(self.part_number(id).await?);
         }
         Ok(seen)
     }

@@ -18,6 +18,7 @@ use crate::core::identity::Identity;
 use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use crate::core::index::{Kind, Row};
 use crate::core::state::Change;
+use crate::core::stock::Stock;
 
 pub mod journal;
 mod outbox;
@@ -72,6 +73,12 @@ pub trait Store: Send + Sync {
 
     /// Until when each slot of a window counts, the first to be free first.
     fn slots(&self, key: String, now: Timestamp) -> Verb<'_, Vec<Timestamp>>;
+
+    /// What is left of a manager's part numbers, as last saved.
+    fn load_stock(&self, manager: AcsSystemId) -> Verb<'_, Option<Stock>>;
+
+    /// Saves what is left of a manager's part numbers.
+    fn save_stock(&self, manager: AcsSystemId, stock: Stock) -> Verb<'_, ()>;
 
     /// Where a feed's reading stands.
     fn load_feed(&self, manager: AcsSystemId) -> Verb<'_, Option<Feed>>;

@@ -36,6 +36,7 @@ use crate::core::effect::{Class, Lane};
 use crate::core::hold::{HoldReason, HoldScope};
 use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use crate::core::index::{Kind, Row};
+use crate::core::stock::Stock;
 
 /// Lists must not keep the queue's queries waiting.
 const READERS: usize = 2;
@@ -266,6 +267,14 @@ impl Store for Sqlite {
 
     fn slots(&self, key: String, now: Timestamp) -> Verb<'_, Vec<Timestamp>> {
         Box::pin(self.read(move |conn| slots::counting(conn, &key, now)))
+    }
+
+    fn load_stock(&self, manager: AcsSystemId) -> Verb<'_, Option<Stock>> {
+        Box::pin(self.read(move |conn| feeds::load_stock(conn, manager)))
+    }
+
+    fn save_stock(&self, manager: AcsSystemId, stock: Stock) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::SaveStock { manager, stock }))
     }
 
     fn load_feed(&self, manager: AcsSystemId) -> Verb<'_, Option<Feed>> {

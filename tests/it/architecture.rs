@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and those it may import. Anything may import the telemetry macro `emit!` that imports telemetry.
-const MAP: [(&str, &[&str]); 23] = [
+const MAP: [(&str, &[&str]); 24] = [
     ("core", &[]),
     ("clock", &[]),
     ("telemetry", &[]),
@@ -61,6 +61,18 @@ const MAP: [(&str, &[&str]); 23] = [
             "webhook",
             "sandbox",
             "config",
+            "clock",
+            "telemetry",
+        ],
+    ),
+    (
+        "stock",
+        &[
+            "core",
+            "store",
+            "origo",
+            "engine",
+            "manager",
             "clock",
             "telemetry",
         ],

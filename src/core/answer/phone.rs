@@ -106,8 +106,10 @@ pub(super) fn issue_failed(
             return;
         }
         Fault::OutOfStock => {
+            // All keys of the part number are held by then, and none of them is worse than the others.
             key.out_of_stock_since.get_or_insert(now);
-            false
+            key.trouble.defer(now);
+            return;
         }
         Fault::Busy => false,
         Fault::Already | Fault::WrongState | Fault::Gone | Fault::Conflict => true,

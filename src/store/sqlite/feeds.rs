@@ -1,4 +1,4 @@
-//! Where the reading of feeds stands.
+//! Where the reading of feeds stands, and what stock was read.
 
 use std::collections::BTreeSet;
 
@@ -6,6 +6,7 @@ use rusqlite::{Connection, params};
 
 use super::cells::{Cells, json};
 use crate::core::ids::{AcsSystemId, Timestamp};
+use crate::core::stock::Stock;
 use crate::store::{Error, Feed};
 
 const FEED: &str = "SELECT feed FROM feeds WHERE manager = ?1";
@@ -18,6 +19,31 @@ const SEE: &str = "\
     INSERT INTO seen_events (manager, id, time) VALUES (?1, ?2, ?3)
     ON CONFLICT (manager, id) DO UPDATE SET time = max(time, excluded.time)";
 const FORGET: &str = "DELETE FROM seen_events WHERE manager = ?1 AND time < ?2";
+
+const STOCK: &str = "SELECT stock FROM stock WHERE manager = ?1";
+const PUT_STOCK: &str = "\
+    INSERT INTO stock (manager, stock) VALUES (?1, ?2)
+    ON CONFLICT (manager) DO UPDATE SET stock = excluded.stock";
+
+pub(super) fn load_stock(conn: &Connection, manager: AcsSystemId) -> Result<Option<Stock>, Error> {
+    let mut statement = conn.prepare_cached(STOCK)?;
+    let mut rows = statement.query(params![manager.0])?;
+    match rows.next()? {
+        Some(row) => Ok(Some(Cells::new(row, "stock", manager).get_json(0)?)),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn save_stock(
+    conn: &Connection,
+    manager: AcsSystemId,
+    stock: &Stock,
+) -> Result<(), Error> {
+    let stock = json(stock)?;
+    conn.prepare_cached(PUT_STOCK)?
+        .execute(params![manager.0, stock])?;
+    Ok(())
+}
 
 pub(super) fn load(conn: &Connection, manager: AcsSystemId) -> Result<Option<Feed>, Error> {
     let mut statement = conn.prepare_cached(FEED)?;

@@ -14,6 +14,7 @@ use super::{feeds, holds, outbox, sessions, slots, write};
 use crate::core::announce::EventType;
 use crate::core::hold::{HoldReason, HoldScope};
 use crate::core::ids::{AcsSystemId, Timestamp};
+use crate::core::stock::Stock;
 use crate::store::{
     ClientSession, Commit, DeliveryClaim, Error, Feed, SessionChange, Settled, Slot, StandingHold,
     Webhook,
@@ -75,6 +76,10 @@ pub(super) enum Write {
         id: Uuid,
         now: Timestamp,
     },
+    SaveStock {
+        manager: AcsSystemId,
+        stock: Stock,
+    },
     Hold {
         hold: StandingHold,
     },
@@ -117,8 +122,9 @@ impl Write {
             Self::CreateSession { session } => sessions::create(conn, session),
             Self::ChangeSession { id, change } => sessions::change(conn, *id, *change),
             Self::DeleteSession { id, now } => sessions::delete(conn, *id, *now),
+            Self::SaveStock { manager, stock } => feeds::save_stock(conn, *manager, stock),
             Self::Hold { hold } => holds::put(conn, hold),
-            Self::Release { scope, reasons } => holds::remove(conn, *scope, reasons),
+            Self::Release { scope, reasons } => holds::remove(conn, scope, reasons),
         }
     }
 }

@@ -7,27 +7,35 @@ use uuid::Uuid;
 use super::cells::Cells;
 use crate::core::effect::Class;
 use crate::core::hold::{HoldReason, HoldScope};
-use crate::core::ids::{AcsSystemId, Timestamp};
+use crate::core::ids::{AcsSystemId, PartNumber, Timestamp};
 use crate::store::{Error, StandingHold};
 
 const PUT: &str = "\
-    INSERT INTO holds (scope, reason, since, cause) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
-const REMOVE: &str = "DELETE FROM holds WHERE scope = ?1 AND reason = ?2";
-const ALL: &str = "SELECT scope, reason, since, cause FROM holds ORDER BY scope, reason";
-const ON: &str = "SELECT reason FROM holds WHERE scope = x'' OR scope = ?1";
+    INSERT INTO holds (scope, part_number, reason, since, cause) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT DO NOTHING";
+const REMOVE: &str = "DELETE FROM holds WHERE scope = ?1 AND part_number = ?2 AND reason = ?3";
+const ALL: &str = "\
+    SELECT scope, reason, since, cause, part_number FROM holds ORDER BY scope, part_number, reason";
+const ON: &str = "SELECT reason FROM holds WHERE part_number = '' AND (scope = x'' OR scope = ?1)";
+const PART: &str = "SELECT 1 FROM holds WHERE scope = ?1 AND part_number = ?2";
+const PARTS: &str = "SELECT 1 FROM holds WHERE scope = ?1 AND part_number <> '' LIMIT 1";
 
 /// What a hold keeps back of a class.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stops {
     Nothing,
+    /// The issues of some part numbers.
+    Parts,
     /// The issues, and not the reads among them.
     Issues,
     All,
 }
 
 pub(super) fn put(conn: &Connection, hold: &StandingHold) -> Result<(), Error> {
+    let (scope, part) = columns(&hold.scope);
     conn.prepare_cached(PUT)?.execute(params![
-        bytes(hold.scope),
+        scope,
+        part,
         hold.reason.name(),
         hold.since.0,
         hold.cause,
@@ -37,12 +45,13 @@ pub(super) fn put(conn: &Connection, hold: &StandingHold) -> Result<(), Error> {
 
 pub(super) fn remove(
     conn: &Connection,
-    scope: HoldScope,
+    scope: &HoldScope,
     reasons: &[HoldReason],
 ) -> Result<(), Error> {
     let mut remove = conn.prepare_cached(REMOVE)?;
     for reason in reasons {
-        remove.execute(params![bytes(scope), reason.name()])?;
+        let (scope, part) = columns(scope);
+        remove.execute(params![scope, part, reason.name()])?;
     }
     Ok(())
 }
@@ -54,9 +63,11 @@ pub(super) fn all(conn: &Connection) -> Result<Vec<StandingHold>, Error> {
     while let Some(row) = rows.next()? {
         let cells = Cells::new(row, "holds", "?");
         let scope: Vec<u8> = cells.get(0)?;
+        let part: String = cells.get(4)?;
         let scope = match Uuid::from_slice(&scope) {
             _ if scope.is_empty() => HoldScope::All,
-            Ok(manager) => HoldScope::Manager(AcsSystemId(manager)),
+            Ok(manager) if part.is_empty() => HoldScope::Manager(AcsSystemId(manager)),
+            Ok(manager) => HoldScope::Part(AcsSystemId(manager), PartNumber(part)),
             Err(error) => return Err(cells.corrupt(error)),
         };
         holds.push(StandingHold {
@@ -104,7 +115,25 @@ pub(super) fn stops(
         Some(manager) => stop(conn, manager)?,
         None => false,
     };
-    Ok(if held { stops } else { Stops::Nothing })
+    let parts = match manager.filter(|_| stops == Stops::Issues && !held) {
+        Some(manager) => conn.prepare_cached(PARTS)?.exists(params![manager.0])?,
+        None => false,
+    };
+    Ok(match (held, parts) {
+        (true, _) => stops,
+        (false, true) => Stops::Parts,
+        (false, false) => Stops::Nothing,
+    })
+}
+
+/// The keys of this part number are not to be issued.
+pub(super) fn stop_part(
+    conn: &Connection,
+    manager: AcsSystemId,
+    part: &PartNumber,
+) -> Result<bool, Error> {
+    let mut statement = conn.prepare_cached(PART)?;
+    Ok(statement.exists(params![manager.0, part.0])?)
 }
 
 fn reason<K: std::fmt::Display>(cells: &Cells<'_, K>, index: usize) -> Result<HoldReason, Error> {
@@ -115,9 +144,11 @@ fn reason<K: std::fmt::Display>(cells: &Cells<'_, K>, index: usize) -> Result<Ho
     known.ok_or_else(|| cells.corrupt("no reason that is known"))
 }
 
-fn bytes(scope: HoldScope) -> Value {
+fn columns(scope: &HoldScope) -> (Value, &str) {
+    let id = |manager: &AcsSystemId| Value::Blob(manager.0.as_bytes().to_vec());
     match scope {
-        HoldScope::All => Value::Blob(Vec::new()),
-        HoldScope::Manager(manager) => Value::Blob(manager.0.as_bytes().to_vec()),
+        HoldScope::All => (Value::Blob(Vec::new()), ""),
+        HoldScope::Manager(manager) => (id(manager), ""),
+        HoldScope::Part(manager, part) => (id(manager), &part.0),
     }
 }

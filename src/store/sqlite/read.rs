@@ -29,6 +29,20 @@ const NEXT_DUE: &str = "\
     WHERE e.manager IS ?1 AND e.class = ?2
         AND (i.claim_token IS NULL OR e.class IN ('removal', 'import'))
     ORDER BY e.not_before LIMIT 1";
+// The same where the issues of some part numbers are held.
+const DUE_PARTS: &str = "\
+    SELECT e.identity, e.lane, e.line
+    FROM effects AS e INDEXED BY effects_line JOIN identities AS i ON i.id = e.identity
+    WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3 AND i.claim_token IS NULL
+        AND NOT EXISTS (SELECT 1 FROM holds AS h
+            WHERE h.scope = ?1 AND h.part_number = json_extract(e.lane, '$.Key[1]'))
+    ORDER BY e.line, e.identity, e.lane LIMIT ?4";
+const NEXT_PARTS: &str = "\
+    SELECT e.not_before FROM effects AS e JOIN identities AS i ON i.id = e.identity
+    WHERE e.manager IS ?1 AND e.class = ?2 AND i.claim_token IS NULL
+        AND NOT EXISTS (SELECT 1 FROM holds AS h
+            WHERE h.scope = ?1 AND h.part_number = json_extract(e.lane, '$.Key[1]'))
+    ORDER BY e.not_before LIMIT 1";
 // The same where new calls are held: of the class only what is unknown is read.
 const DUE_HELD: &str = "\
     SELECT e.identity, e.lane, e.line
@@ -57,7 +71,8 @@ const ABANDONED: &str = "\
 const OWED: &str = "SELECT lane, line FROM effects WHERE identity = ?1";
 const QUEUE: &str = "\
     SELECT e.line FROM effects AS e INDEXED BY effects_line JOIN identities AS i ON i.id = e.identity
-    WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3 AND i.claim_token IS NULL
+    WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3
+        AND (i.claim_token IS NULL OR e.class IN ('removal', 'import'))
     ORDER BY e.line";
 const JOURNAL: &str = "\
     SELECT seq, at, cause, entity, from_state, to_state, hash FROM journal
@@ -84,16 +99,16 @@ pub(super) fn due(conn: &Connection, query: DueQuery) -> Result<Vec<Due>, Error>
     if held == Stops::All {
         return Ok(due);
     }
-    let mut statement = conn.prepare_cached(if held == Stops::Nothing {
-        DUE
-    } else {
-        DUE_HELD
+    let mut statement = conn.prepare_cached(match held {
+        Stops::Nothing => DUE,
+        Stops::Parts => DUE_PARTS,
+        Stops::Issues | Stops::All => DUE_HELD,
     })?;
-    let mut rows = if held == Stops::Nothing {
+    let mut rows = if held == Stops::Issues {
+        statement.query(params![manager, query.now.0, query.limit])?
+    } else {
         let class = query.class.name();
         statement.query(params![manager, class, query.now.0, query.limit])?
-    } else {
-        statement.query(params![manager, query.now.0, query.limit])?
     };
     while let Some(row) = rows.next()? {
         let identity = IdentityId(Cells::new(row, "effects", "?").get(0)?);
@@ -113,11 +128,13 @@ pub(super) fn agenda(
 ) -> Result<BTreeMap<Class, Timestamp>, Error> {
     let mut next_due = conn.prepare_cached(NEXT_DUE)?;
     let mut next_held = conn.prepare_cached(NEXT_HELD)?;
+    let mut next_parts = conn.prepare_cached(NEXT_PARTS)?;
     let mut agenda = BTreeMap::new();
     for class in Class::ALL {
         let id = manager.map(|manager| manager.0);
         let next = match holds::stops(conn, manager, class)? {
             Stops::Nothing => next_due.query_row(params![id, class.name()], |row| row.get(0)),
+            Stops::Parts => next_parts.query_row(params![id, class.name()], |row| row.get(0)),
             Stops::Issues => next_held.query_row(params![id], |row| row.get(0)),
             Stops::All => continue,
         };
@@ -210,7 +227,7 @@ pub(super) fn queue(
 ) -> Result<BTreeMap<Class, Vec<Timestamp>>, Error> {
     let mut statement = conn.prepare_cached(QUEUE)?;
     let mut queue = BTreeMap::new();
-    for class in Class::CALLING {
+    for class in Class::ALL {
         let times =
             statement.query_map(params![manager.0, class.name(), now.0], |row| row.get(0))?;
         let times = times.map(|time| time.map(Timestamp));

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::cells::{Cells, json, signed};
 use super::{holds, outbox, sessions, slots};
-use crate::core::effect::{Lane, Owed};
+use crate::core::effect::{Effect, Lane, Owed};
 use crate::core::hold::held_back_at;
 use crate::core::identity::Identity;
 use crate::core::ids::{IdentityId, Timestamp};
@@ -127,10 +127,20 @@ fn change_claim(
 
 /// What was due when it was looked for may be held by now.
 fn refuse_held(conn: &Connection, commit: &Commit) -> Result<(), Error> {
-    match commit.identity.as_ref().and_then(held_back_at) {
-        Some(manager) if holds::stop(conn, manager)? => Err(Error::Held(commit.id)),
-        Some(_) | None => Ok(()),
+    let Some(identity) = commit.identity.as_ref() else {
+        return Ok(());
+    };
+    let Some(manager) = held_back_at(identity) else {
+        return Ok(());
+    };
+    let part = match identity.in_flight.as_ref().map(|call| &call.effect) {
+        Some(Effect::Issue { part_number, .. }) => holds::stop_part(conn, manager, part_number)?,
+        Some(_) | None => false,
+    };
+    if part || holds::stop(conn, manager)? {
+        return Err(Error::Held(commit.id));
     }
+    Ok(())
 }
 
 fn put(

@@ -6,6 +6,7 @@ use origo_adapter::core::effect::{Class, Lane};
 use origo_adapter::core::hold::{HoldReason, HoldScope};
 use origo_adapter::core::ids::{AcsSystemId, IdentityId};
 use origo_adapter::core::index::{Kind, Row};
+use origo_adapter::core::stock::Stock;
 use origo_adapter::store::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
     EventQuery, Feed, Grant, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery, Settled,
@@ -62,6 +63,14 @@ impl Store for Broken {
     }
 
     fn slots(&self, _: String, _: Timestamp) -> Verb<'_, Vec<Timestamp>> {
+        gone()
+    }
+
+    fn load_stock(&self, _: AcsSystemId) -> Verb<'_, Option<Stock>> {
+        gone()
+    }
+
+    fn save_stock(&self, _: AcsSystemId, _: Stock) -> Verb<'_, ()> {
         gone()
     }
 

@@ -20,7 +20,7 @@ async fn hold(rig: &Rig, scope: HoldScope) {
 async fn what_is_held_waits_and_goes_in_its_order_once_released() {
     for scope in [HoldScope::All, here()] {
         let mut rig = Rig::new(|_| ());
-        hold(&rig, scope).await;
+        hold(&rig, scope.clone()).await;
         for n in 1..=3 {
             rig.launch(n).await;
             rig.pass(std::time::Duration::from_secs(1));
@@ -86,5 +86,8 @@ async fn a_hold_is_there_after_a_restart() {
     let holds = rig.sqlite.reopened().unwrap();
     let holds = origo_adapter::store::Store::holds(&holds).await.unwrap();
     assert_eq!(holds.len(), 1);
-    assert_eq!((holds[0].scope, holds[0].cause.as_str()), (here(), "ops"));
+    assert_eq!(
+        (holds[0].scope.clone(), holds[0].cause.as_str()),
+        (here(), "ops")
+    );
 }

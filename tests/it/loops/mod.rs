@@ -4,6 +4,7 @@ mod calls;
 mod engine;
 mod holds;
 mod poller;
+mod stock;
 mod worker;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};

@@ -8,6 +8,7 @@ use origo_adapter::core::effect::{Class, Lane};
 use origo_adapter::core::hold::{HoldReason, HoldScope};
 use origo_adapter::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use origo_adapter::core::index::{Kind, Row};
+use origo_adapter::core::stock::Stock;
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::store::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
@@ -164,6 +165,12 @@ impl Store for FusedStore {
     }
     fn check(&self) -> Verb<'_, ()> {
         fused!(self, self.store.check())
+    }
+    fn load_stock(&self, manager: AcsSystemId) -> Verb<'_, Option<Stock>> {
+        fused!(self, self.store.load_stock(manager))
+    }
+    fn save_stock(&self, manager: AcsSystemId, stock: Stock) -> Verb<'_, ()> {
+        fused!(self, self.store.save_stock(manager, stock))
     }
     fn load_feed(&self, manager: AcsSystemId) -> Verb<'_, Option<Feed>> {
         fused!(self, self.store.load_feed(manager))

@@ -66,7 +66,7 @@ pub(super) async fn what_is_held_is_not_due_and_keeps_its_place(store: &dyn Stor
     put(store, owing(commit(1, 0), &everything())).await;
     let before = store.agenda(Some(MANAGER)).await.unwrap();
     for scope in [HoldScope::All, HoldScope::Manager(MANAGER)] {
-        let standing = hold(scope, HoldReason::Operator, 8);
+        let standing = hold(scope.clone(), HoldReason::Operator, 8);
         store.hold(standing.clone()).await.unwrap();
         assert_eq!(store.holds().await.unwrap(), [standing]);
         let issues = lanes(store, Class::Issue).await;
@@ -95,9 +95,12 @@ pub(super) async fn each_reason_holds_by_itself(store: &dyn Store) {
     put(store, owing(commit(1, 0), &everything())).await;
     let scope = HoldScope::Manager(MANAGER);
     for (reason, since) in [(HoldReason::Operator, 1), (HoldReason::Guard, 2)] {
-        store.hold(hold(scope, reason, since)).await.unwrap();
+        store
+            .hold(hold(scope.clone(), reason, since))
+            .await
+            .unwrap();
         // A second one for the same reason leaves the first as it is.
-        store.hold(hold(scope, reason, 9)).await.unwrap();
+        store.hold(hold(scope.clone(), reason, 9)).await.unwrap();
     }
     let since: Vec<_> = store
         .holds()
@@ -107,7 +110,10 @@ pub(super) async fn each_reason_holds_by_itself(store: &dyn Store) {
         .map(|hold| hold.since)
         .collect();
     assert_eq!(since, [at(2), at(1)], "by name of the reason");
-    store.release(scope, vec![HoldReason::Guard]).await.unwrap();
+    store
+        .release(scope.clone(), vec![HoldReason::Guard])
+        .await
+        .unwrap();
     store
         .release(HoldScope::All, vec![HoldReason::Operator])
         .await

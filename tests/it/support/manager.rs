@@ -9,7 +9,7 @@ use origo_adapter::core::ids::AcsSystemId;
 use origo_adapter::core::window::READING_SHARE;
 use origo_adapter::engine::Engine;
 use origo_adapter::gate::{Forbidden, Gate};
-use origo_adapter::manager::{Echo, Manager, Polling, Progress};
+use origo_adapter::manager::{Echo, Manager, Polling, Progress, Shelf};
 use origo_adapter::origo::{Client, Sending, Settings, Transport};
 
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -58,6 +58,7 @@ pub(crate) fn hq(id: AcsSystemId, transport: Arc<dyn Transport>, engine: &Arc<En
         feed_gate: Gate::default(),
         forbidden: Forbidden::default(),
         progress: Progress::default(),
+        stock: Shelf::default(),
         echo: Echo::default(),
     }
 }

@@ -1,10 +1,11 @@
--- What is held as a whole; scope is a manager's id, or empty for everything.
+-- What is held as a whole; scope is a manager's id, or empty for everything; part_number is empty for all of them.
 CREATE TABLE holds (
-    scope  BLOB    NOT NULL CHECK (length(scope) IN (0, 16)),
-    reason TEXT    NOT NULL,
-    since  INTEGER NOT NULL,
-    cause  TEXT    NOT NULL,
-    PRIMARY KEY (scope, reason)
+    scope       BLOB    NOT NULL CHECK (length(scope) IN (0, 16)),
+    part_number TEXT    NOT NULL,
+    reason      TEXT    NOT NULL,
+    since       INTEGER NOT NULL,
+    cause       TEXT    NOT NULL,
+    PRIMARY KEY (scope, part_number, reason)
 ) STRICT, WITHOUT ROWID;
 -- The reads among the issues, which go on under a hold, however many issues wait before them.
 CREATE INDEX effects_unknown ON effects (manager, not_before)

@@ -1,0 +1,160 @@
+//! A part number that runs out: who waits, in what order they go on, and what it costs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use origo_adapter::core::Effect;
+use origo_adapter::core::hold::{HoldReason, HoldScope};
+use origo_adapter::core::ids::{AcsUserId, PartNumber, Timestamp};
+use origo_adapter::core::wish::Wish;
+use origo_adapter::poller::{Polled, Poller};
+use origo_adapter::simulator::Device;
+use origo_adapter::stock::Keeper;
+use origo_adapter::worker::Next;
+use uuid::Uuid;
+
+use super::Rig;
+use crate::support::scene;
+
+const PART: &str = "MID-SUB-EXAMPLE_1";
+
+struct Shop {
+    rig: Rig,
+    poller: Poller,
+    keeper: Keeper,
+    /// When it next asks for stock.
+    keeper_at: Timestamp,
+    calls: Vec<&'static str>,
+}
+
+impl Shop {
+    async fn open(stock: u32) -> Self {
+        let rig = Rig::new(|manager| manager.sweep_share = 0.0);
+        let poller = super::poller::poller(&rig).await;
+        let keeper = Keeper::open(Arc::clone(&rig.engine), Arc::clone(&rig.manager));
+        let mut shop = Self {
+            keeper: keeper.await.unwrap(),
+            keeper_at: Timestamp(0),
+            rig,
+            poller,
+            calls: Vec::new(),
+        };
+        shop.stock(stock);
+        shop
+    }
+
+    fn stock(&mut self, left: u32) {
+        let now = self.rig.clock.truth();
+        let mut hid = self.rig.wire.hid.lock().unwrap();
+        assert!(hid.set_stock(now, PART, Some(left)));
+    }
+
+    /// Person `n` with a phone that waits for a key of a part number.
+    async fn customer(&mut self, n: u8, part_number: &str) {
+        self.rig.launch(n).await;
+        let mut wish = scene::wish_parent(n, 1);
+        if let Wish::Parent {
+            acs_user,
+            part_number: asked,
+            ..
+        } = &mut wish
+        {
+            *acs_user = AcsUserId(Uuid::from_u128(0xAC00 + u128::from(n)));
+            *asked = PartNumber(part_number.to_owned());
+        }
+        self.rig.wish(n, &[wish]).await;
+        assert_eq!(self.live(Duration::from_secs(5)).await, ["create_user"]);
+        let now = self.rig.clock.truth();
+        let mut hid = self.rig.wire.hid.lock().unwrap();
+        let code = hid.pending_invitations()[0].code.clone();
+        hid.redeem(now, &code, Device::default()).unwrap();
+    }
+
+    /// The worker's calls of this time.
+    async fn live(&mut self, time: Duration) -> Vec<&'static str> {
+        let ends = self.rig.now().plus(time);
+        while self.rig.now() < ends {
+            self.keeper_at = self.keeper.turn().await.unwrap();
+            while let Next::Job(job) = self.rig.worker.next().await.unwrap() {
+                self.calls.push(Effect::name(job.effect()));
+                self.rig.perform(job).await;
+            }
+            self.rig.pass(Duration::from_secs(5));
+            while let Polled::More(_) = self.poller.turn().await.unwrap() {}
+        }
+        std::mem::take(&mut self.calls)
+    }
+
+    fn keys(&self) -> usize {
+        self.rig.wire.hid.lock().unwrap().live_credentials().len()
+    }
+
+    async fn is_held(&self) -> bool {
+        let holds = self.rig.store().holds().await.unwrap();
+        let scope = HoldScope::Part(scene::manager(), PartNumber(PART.to_owned()));
+        holds
+            .iter()
+            .any(|hold| hold.scope == scope && hold.reason == HoldReason::OutOfStock)
+    }
+}
+
+fn issues(calls: &[&str]) -> usize {
+    calls.iter().filter(|call| **call == "issue").count()
+}
+
+#[tokio::test]
+async fn one_refusal_holds_all_and_new_stock_lets_them_go_in_order() {
+    let mut shop = Shop::open(1).await;
+    for n in 1..=4 {
+        shop.customer(n, PART).await;
+    }
+    let calls = shop.live(Duration::from_mins(20)).await;
+    assert_eq!(shop.keys(), 1);
+    assert!(shop.is_held().await);
+    // One drew the last, one learned that it was: nobody else asked.
+    assert_eq!(
+        issues(&calls),
+        1 + usize::from(shop.keys() == 0),
+        "{calls:?}"
+    );
+    // Keys of another part number go on.
+    shop.customer(5, "MID-SUB-EXAMPLE_2").await;
+    assert_eq!(issues(&shop.live(Duration::from_mins(1)).await), 1);
+    assert_eq!(shop.keys(), 2);
+
+    shop.stock(10);
+    let calls = shop.live(Duration::from_hours(3)).await;
+    assert_eq!(issues(&calls), 3, "{calls:?}");
+    assert_eq!(shop.keys(), 5);
+    assert!(!shop.is_held().await);
+}
+
+#[tokio::test]
+async fn a_day_costs_at_most_48_calls_even_while_nothing_is_left() {
+    let mut shop = Shop::open(0).await;
+    shop.customer(1, PART).await;
+    shop.live(Duration::from_hours(1)).await;
+    let before = shop.rig.requests();
+    let worker = shop.live(Duration::from_hours(24)).await;
+    let polls = 24 * 3600 / 5;
+    let stock = shop.rig.requests() - before - worker.len() - polls;
+    assert!(stock <= 48, "{stock} calls for stock");
+    assert_eq!(issues(&worker), 0, "HID says that nothing is left");
+}
+
+#[tokio::test]
+async fn a_restart_asks_no_sooner() {
+    let mut shop = Shop::open(5).await;
+    shop.live(Duration::from_secs(5)).await;
+    let due = shop.keeper_at;
+    assert!(due > shop.rig.now());
+    let keeper = Keeper::open(Arc::clone(&shop.rig.engine), Arc::clone(&shop.rig.manager));
+    let before = shop.rig.requests();
+    assert_eq!(keeper.await.unwrap().turn().await.unwrap(), due);
+    assert_eq!(shop.rig.requests(), before);
+    let stock = shop.rig.manager.stock.get();
+    assert_eq!(
+        stock.parts[&PartNumber(PART.to_owned())].available(),
+        Some(5)
+    );
+}

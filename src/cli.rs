@@ -64,6 +64,8 @@ enum Command {
     Status(Asked),
     /// Tell in one paragraph what something waits for, and until when
     Why(Why),
+    /// Tell what applying a file of people would cost, and change nothing
+    Plan(Apply),
     /// Make what a file of people says true
     Apply(Apply),
     /// Make and issue nothing new for a person, at a credential manager or at all; withdrawals go on
@@ -228,7 +230,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             let query = [("id", id.as_str())];
             asked.ask(cli.config.as_deref(), "/adapter/why", &query, remote::why)
         }
-        Command::Apply(options) => apply::apply(cli.config.as_deref(), &options),
+        Command::Plan(options) => apply::apply(cli.config.as_deref(), &options, apply::Mode::Plan),
+        Command::Apply(options) => {
+            apply::apply(cli.config.as_deref(), &options, apply::Mode::Apply)
+        }
         Command::Hold(options) => hold::hold(cli.config.as_deref(), &options),
         Command::Release(options) => hold::release(cli.config.as_deref(), &options),
         Command::ApiKey(ApiKey::New(options)) => new_key(&options),

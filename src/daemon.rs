@@ -7,6 +7,7 @@ mod build;
 mod connectors;
 mod loops;
 mod online;
+mod people;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -103,7 +104,8 @@ impl Daemon {
             config.log.heartbeat,
         );
         let working = managers.values().cloned().collect();
-        spawn_api(lifecycle, &engine, config, working, listener);
+        let api = spawn_api(lifecycle, &engine, config, working, listener);
+        people::spawn(lifecycle, &api, config.desired_state.as_ref());
         Ok(Self {
             address,
             engine,
@@ -118,12 +120,14 @@ fn spawn_api(
     config: &Config,
     managers: Vec<Arc<Manager>>,
     listener: TcpListener,
-) {
+) -> Arc<api::Api> {
     let stalled = lifecycle.clone();
     let ready = Arc::new(move || stalled.stalled().is_empty() && !stalled.draining());
     let api = Arc::new(api::Api::new(Arc::clone(engine), config, managers, ready));
     let soft = lifecycle.soft();
+    let router = api::router(Arc::clone(&api));
     lifecycle.spawn("api", async move {
-        api::serve(listener, api::router(api), soft).await;
+        api::serve(listener, router, soft).await;
     });
+    api
 }

@@ -31,6 +31,7 @@
 //! | [`telemetry`] | the log: one line an event, from a closed list |
 //! | [`retry`] | growing waits for what is not durable |
 //! | [`template`] | texts with places for the fields of a record |
+//! | [`rows`] | files of people: CSV, JSON, TOML |
 //! | [`config`] | defaults ← file ← environment, and every complaint at once; the only reader of the environment |
 //! | [`store`] | all that is durable, in verbs; `SQLite` |
 //! | [`origo`] | the client of HID: one effect in, one answer or fault out; the only place that knows HID's wire |
@@ -70,6 +71,7 @@ pub mod manager;
 pub mod origo;
 pub mod poller;
 pub mod retry;
+pub mod rows;
 pub mod sandbox;
 pub mod simulator;
 pub mod stock;

@@ -136,6 +136,9 @@ events! {
     CLAIM_LOST = "OA-4006" "claim.lost" WARN;
     CLAIM_RECOVERED = "OA-4007" "claim.recovered" INFO;
     WINDOW_LOWERED = "OA-4008" "window.lowered" WARN;
+    PEOPLE_APPLIED = "OA-3005" "people.applied" INFO;
+    PEOPLE_REFUSED = "OA-3006" "people.refused" WARN;
+    GUARD_HELD = "OA-3004" "guard.held" ERROR;
     STOCK_LOW = "OA-4201" "stock.low" WARN;
     STOCK_UNREAD = "OA-4202" "stock.unread" WARN;
     STOCK_REPLENISHED = "OA-4203" "stock.replenished" INFO;

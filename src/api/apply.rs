@@ -1,23 +1,34 @@
-//! `/adapter/apply`: rows of a desired-state file, each a person and what they shall carry (contract.md section 5).
+//! `/adapter/apply` and `/adapter/plan`: rows of a desired-state file, each a person and what they shall carry
+//! (contract.md section 5).
 //!
 //! Promises: a row that says what is so already changes nothing; ids follow from the row, so the same file after a lost
-//! database makes the same ids (contract.md G6); a row that is wrong keeps no other back; nothing is deleted.
+//! database makes the same ids (contract.md G6); a row that is wrong keeps no other back; nothing is withdrawn unless
+//! it is asked for, once the whole file is here ([`prune`]).
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
+use axum::http::Method;
 use futures_util::stream::{self, StreamExt as _};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::params::{Param, Params, code, email, instant, phone_number, text};
 use super::problem::{Faults, Problem};
+use super::sight::Sight;
 use super::systems::{Role, System};
-use super::{Api, Call, Reply, automations, identities, issue, link, users};
-use crate::core::identity::{Identity, Parent, Profile};
-use crate::core::ids::{AcsSystemId, AcsUserId, AutomationId, IdentityId, ParentId, Personal};
+use super::{Api, Call, Reply, automations, identities, issue, link, prune, users};
+use crate::config::Scope;
+use crate::core::hold::HoldReason;
+use crate::core::identity::{Enrollment, Identity, Parent, Profile};
+use crate::core::ids::{
+    AcsSystemId, AcsUserId, AutomationId, IdentityId, ParentId, PartNumber, Personal, Timestamp,
+};
 use crate::core::index::Kind;
+use crate::core::policy::Policy;
 use crate::core::wish::Wish;
+use crate::core::{Effect, Observation, plan, step};
 
 /// Rows that are worked on at once: what they write shares a transaction.
 const AT_ONCE: usize = 64;
@@ -36,40 +47,146 @@ pub(super) const ROW: &[Param] = &[
     instant("ends_at"),
 ];
 
+/// What is to become of the rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// They are to be true.
+    Apply,
+    /// It is to be told what that would cost.
+    Plan,
+}
+
+/// What became of a row, or would.
+struct Done {
+    /// What it stands for.
+    parent: ParentId,
+    changed: bool,
+    /// The guard keeps it back.
+    held: bool,
+    costs: Costs,
+}
+
+/// What rows cost at HID.
+#[derive(Default)]
+struct Costs {
+    /// For users and invitations, by name.
+    calls: BTreeMap<&'static str, u64>,
+    /// By part number: for phones that are there, and with each person's first phone that is to come.
+    keys: BTreeMap<PartNumber, (u64, u64)>,
+}
+
+impl Costs {
+    fn add(&mut self, other: Self) {
+        for (name, count) in other.calls {
+            *self.calls.entry(name).or_default() += count;
+        }
+        for (part, (least, most)) in other.keys {
+            let sum = self.keys.entry(part).or_default();
+            sum.0 += least;
+            sum.1 += most;
+        }
+    }
+}
+
+impl Api {
+    /// As `/adapter/apply`, for files that the daemon reads by itself; the error is in words that may be logged.
+    pub async fn apply_rows(
+        &self,
+        caller: &str,
+        rows: impl Iterator<Item = &Map<String, Value>>,
+        file: Uuid,
+        prune: bool,
+    ) -> Result<Value, String> {
+        let api = Self {
+            sight: Sight::Everybody,
+            ..self.clone()
+        };
+        let call = Call {
+            caller: caller.to_owned(),
+            scope: Some(Scope::Write),
+            session: None,
+            verb: Method::POST,
+            params: Params::of_rows("rows", ROW, rows, (file, prune)),
+            settings: api.settings(),
+            now: api.engine.now(),
+            path: String::new(),
+        };
+        let reply = apply(&api, &call).await;
+        reply
+            .map(|reply| reply.value)
+            .map_err(|problem| problem.message.into_owned())
+    }
+}
+
 pub(super) async fn apply(api: &Api, call: &Call) -> Result<Reply, Problem> {
-    let (mut changed, mut unchanged) = (0, 0);
-    let mut refused = Vec::new();
+    take(api, call, Mode::Apply).await
+}
+
+pub(super) async fn dry_run(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    take(api, call, Mode::Plan).await
+}
+
+async fn take(api: &Api, call: &Call, mode: Mode) -> Result<Reply, Problem> {
+    let (mut changed, mut unchanged, mut held) = (0, 0, 0);
+    let (mut refused, mut kept, mut costs) = (Vec::new(), Vec::new(), Costs::default());
     let rows = call.params.rows("rows").iter();
-    let applied: Vec<_> = rows.map(|row| outcome(api, call, row)).collect();
+    let applied: Vec<_> = rows.map(|row| outcome(api, call, row, mode)).collect();
     let mut applied = stream::iter(applied).buffered(AT_ONCE).enumerate();
     while let Some((number, outcome)) = applied.next().await {
         match outcome {
-            Ok(true) => changed += 1,
-            Ok(false) => unchanged += 1,
+            Ok(done) => {
+                changed += u64::from(done.changed);
+                unchanged += u64::from(!done.changed);
+                held += u64::from(done.held);
+                kept.push(done.parent);
+                costs.add(done.costs);
+            }
             Err(problem) if problem.status.is_server_error() => return Err(problem),
             Err(problem) => refused.push(json!({ "row": number, "message": problem.message })),
         }
     }
-    Ok(Reply::one(json!({
+    let mut told = json!({
         "changed": changed,
         "unchanged": unchanged,
+        "held": held,
         "refused": refused,
-    })))
+        "pruned": null,
+    });
+    if mode == Mode::Plan {
+        told["calls"] = json!(costs.calls);
+        let keys = costs.keys.into_iter();
+        let keys = keys.map(|(part, (least, most))| {
+            json!({ "part_number": part, "at_least": least, "at_most": most })
+        });
+        told["keys"] = keys.collect();
+    }
+    if let Some(file) = call.params.id("file") {
+        let now = api.engine.clock().boottime();
+        api.files.note(file, kept, refused.len(), now)?;
+        if call.params.flag("prune") == Some(true) {
+            told["pruned"] = prune::prune(api, call, file, mode == Mode::Plan).await?;
+        }
+    }
+    Ok(Reply::one(told))
 }
 
-/// `true` where something was wished.
-fn outcome<'a>(api: &'a Api, call: &'a Call, row: &'a Result<Params, String>) -> Outcome<'a> {
+fn outcome<'a>(
+    api: &'a Api,
+    call: &'a Call,
+    row: &'a Result<Params, String>,
+    mode: Mode,
+) -> Outcome<'a> {
     Box::pin(async move {
         match row {
-            Ok(row) => apply_row(api, call, row).await,
+            Ok(row) => apply_row(api, call, row, mode).await,
             Err(issues) => Err(Problem::input(issues.clone())),
         }
     })
 }
 
-type Outcome<'a> = Pin<Box<dyn Future<Output = Result<bool, Problem>> + Send + 'a>>;
+type Outcome<'a> = Pin<Box<dyn Future<Output = Result<Done, Problem>> + Send + 'a>>;
 
-async fn apply_row(api: &Api, call: &Call, row: &Params) -> Result<bool, Problem> {
+async fn apply_row(api: &Api, call: &Call, row: &Params, mode: Mode) -> Result<Done, Problem> {
     let order = Order::of(call, row)?;
     let known = api.owner(Kind::IdentityKey, order.key.as_str()).await?;
     let id = match &known {
@@ -77,8 +194,26 @@ async fn apply_row(api: &Api, call: &Call, row: &Params) -> Result<bool, Problem
         None => identities::new_id(api, call, Some(&order.key)).await?,
     };
     let wishes = order.decide(id, known.as_ref())?;
-    if wishes.is_empty() {
-        return Ok(false);
+    let mut done = Done {
+        parent: ParentId(derived(id, &order.row_key)),
+        changed: !wishes.is_empty(),
+        held: false,
+        costs: Costs::default(),
+    };
+    if !done.changed {
+        return Ok(done);
+    }
+    let (policy, now) = (api.engine.policy(), call.now);
+    done.costs = costs(&policy, (id, known.as_ref()), &wishes, now);
+    let issues: u64 = done.costs.keys.values().map(|(least, _)| least).sum();
+    if issues > 0 {
+        let issues = u32::try_from(issues).unwrap_or(u32::MAX);
+        let guard = call.settings.guard;
+        let dry = mode == Mode::Plan;
+        done.held = !prune::room(api, guard, "issues", guard.issues, issues, dry).await?;
+    }
+    if mode == Mode::Plan {
+        return Ok(done);
     }
     let profile = order.profile(known.as_ref());
     for system in [order.access, order.manager] {
@@ -91,9 +226,96 @@ async fn apply_row(api: &Api, call: &Call, row: &Params) -> Result<bool, Problem
             }
         }
     }
-    api.wish(id, call, |identity| order.decide(id, identity))
-        .await?;
-    Ok(true)
+    let held = done.held;
+    let decide = |identity: Option<&Identity>| {
+        let mut wishes = order.decide(id, identity)?;
+        if held {
+            wishes.insert(wishes.len().min(1), Wish::Hold(HoldReason::Guard));
+        }
+        Ok(wishes)
+    };
+    api.wish(id, call, decide).await?;
+    Ok(done)
+}
+
+/// What follows from the wishes at once, and with each person's first phone.
+fn costs(
+    policy: &Policy,
+    (id, known): (IdentityId, Option<&Identity>),
+    wishes: &[Wish],
+    now: Timestamp,
+) -> Costs {
+    let mut person = known.cloned().unwrap_or_else(|| Identity::new(id, now));
+    let before = plan::owed(policy, &person, now);
+    for wish in wishes {
+        let seen = Observation::Wish(wish.clone());
+        match step(policy, &person, &seen, now).identity {
+            Some(next) => person = next,
+            None => break,
+        }
+    }
+    let mut costs = Costs::default();
+    let after = plan::owed(policy, &person, now).into_iter();
+    let fresh = after.filter(|(lane, owed)| {
+        before
+            .get(lane)
+            .is_none_or(|known| known.effect != owed.effect)
+    });
+    for (_, owed) in fresh {
+        match owed.effect {
+            Effect::Issue { part_number, .. } => {
+                let keys = costs.keys.entry(part_number).or_default();
+                (keys.0, keys.1) = (keys.0 + 1, keys.1 + 1);
+            }
+            Effect::CreateUser { .. }
+            | Effect::UpdateUser { .. }
+            | Effect::CreateInvitation { .. }
+            | Effect::EmailInvitation { .. } => {
+                *costs.calls.entry(owed.effect.name()).or_default() += 1;
+            }
+            Effect::SearchUser { .. }
+            | Effect::ReadUser { .. }
+            | Effect::DeleteUser { .. }
+            | Effect::CancelInvitation { .. }
+            | Effect::ReadPhone { .. }
+            | Effect::DeletePhone { .. }
+            | Effect::Revoke { .. }
+            | Effect::Wake => {}
+        }
+    }
+    for wish in wishes {
+        let Wish::Parent {
+            manager,
+            part_number,
+            ..
+        } = wish
+        else {
+            continue;
+        };
+        let enrollment = person.enrollments.get(manager);
+        if !enrollment.is_some_and(Enrollment::has_phone) {
+            costs.keys.entry(part_number.clone()).or_default().1 += 1;
+        }
+    }
+    costs
+}
+
+/// A parent that some row stands for, or stood.
+pub(super) fn made_by_a_row(
+    call: &Call,
+    identity: IdentityId,
+    id: ParentId,
+    parent: &Parent,
+) -> bool {
+    let systems = call.systems();
+    let (Some(access), Some(manager)) =
+        (systems.get(parent.acs_system), systems.get(parent.manager))
+    else {
+        return false;
+    };
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (format, code) = (text(&parent.card_format), text(&parent.facility_code));
+    id.0 == derived(identity, &row_key_of(access, manager, &format, &code))
 }
 
 /// A row, its names resolved.
@@ -233,11 +455,17 @@ impl<'a> Order<'a> {
             ends_at,
             created_at: self.call.now,
             deleting_since: None,
+            prune_held_since: None,
             children: std::collections::BTreeMap::new(),
         };
         issue::refuse_conflict(person, Some(id), &wanted, self.call.now)?;
         Ok(match known {
-            Some(parent) if (parent.starts_at, parent.ends_at) == (starts_at, ends_at) => None,
+            Some(parent)
+                if (parent.starts_at, parent.ends_at) == (starts_at, ends_at)
+                    && parent.prune_held_since.is_none() =>
+            {
+                None
+            }
             Some(_) => Some(Wish::SetDates {
                 id,
                 starts_at,
@@ -270,5 +498,9 @@ fn derived(identity: IdentityId, name: &str) -> Uuid {
 fn row_key(access: &System, manager: &System, row: &Params) -> String {
     let text = |name| row.text(name).unwrap_or_default();
     let (format, code) = (text("card_format"), text("facility_code"));
+    row_key_of(access, manager, format, code)
+}
+
+fn row_key_of(access: &System, manager: &System, format: &str, code: &str) -> String {
     format!("{}/{}/{format}/{code}", access.name, manager.name)
 }

@@ -8,10 +8,11 @@ use super::{Api, Call, Reply, identities, show, why};
 use crate::core::hold::{Hold, HoldReason, HoldScope};
 use crate::core::identity::Identity;
 use crate::core::ids::{AcsSystemId, IdentityId, PartNumber, Timestamp};
+use crate::core::index::Kind;
 use crate::core::policy::Policy;
 use crate::core::state::{self, AutomationState};
 use crate::core::wish::Wish;
-use crate::store::StandingHold;
+use crate::store::{ListQuery, StandingHold};
 
 /// What is to be held.
 enum Target {
@@ -57,8 +58,37 @@ pub(super) async fn release(api: &Api, call: &Call) -> Result<Reply, Problem> {
         }
         Target::Scope(scope) => {
             api.engine.release(scope.clone(), &call.caller).await?;
+            release_guarded(api, call, &scope).await?;
             standing(api, scope).await
         }
+    }
+}
+
+/// Everybody whom the guard holds there.
+async fn release_guarded(api: &Api, call: &Call, scope: &HoldScope) -> Result<(), Problem> {
+    let mut query = ListQuery {
+        kinds: vec![Kind::Guarded],
+        limit: 500,
+        ..ListQuery::default()
+    };
+    loop {
+        let page = api.rows(query.clone()).await?;
+        for (_, loaded) in &page {
+            let mut managers = loaded.identity.enrollments.keys();
+            if *scope != HoldScope::All && !managers.any(|manager| scope.covers(*manager)) {
+                continue;
+            }
+            let decide = |identity: Option<&Identity>| {
+                let held = identity.and_then(|identity| identity.held);
+                let guarded = held.filter(|hold| hold.reason == HoldReason::Guard);
+                Ok(guarded.map(|_| Wish::Release).into_iter().collect())
+            };
+            api.wish(loaded.identity.id, call, decide).await?;
+        }
+        let Some((row, _)) = page.last() else {
+            return Ok(());
+        };
+        query.after = Some((row.created_at, row.id.clone()));
     }
 }
 

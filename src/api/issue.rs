@@ -265,6 +265,7 @@ impl Ask<'_> {
             ends_at: params.instant("ends_at"),
             created_at: self.call.now,
             deleting_since: None,
+            prune_held_since: None,
             children: BTreeMap::new(),
         })
     }

@@ -25,6 +25,7 @@ mod page;
 mod params;
 mod phones;
 mod problem;
+mod prune;
 mod routes;
 mod sandbox_phones;
 mod schedule;
@@ -61,7 +62,7 @@ use self::schedule::Schedule;
 pub use self::serve::{Limits, serve, serve_with};
 use self::sight::Sight;
 use self::systems::Systems;
-use crate::config::{Config, Scope};
+use crate::config::{Config, MassChangeGuard, Scope};
 use crate::core::ids::Timestamp;
 use crate::emit;
 use crate::engine::Engine;
@@ -85,6 +86,7 @@ pub struct Api {
     settings: Arc<Mutex<Arc<Settings>>>,
     probe: Probe,
     schedule: Arc<Schedule>,
+    files: Arc<prune::Files>,
     /// Nobody's until a request is let in.
     sight: Sight,
 }
@@ -95,6 +97,7 @@ struct Settings {
     systems: Systems,
     /// Webhooks may lead to private addresses.
     allow_private: bool,
+    guard: MassChangeGuard,
 }
 
 impl Settings {
@@ -103,6 +106,7 @@ impl Settings {
             keys: Keys::of(&config.api),
             systems: Systems::of(config),
             allow_private: config.webhooks.allow_private,
+            guard: config.issuance.mass_change_guard,
         }
     }
 }
@@ -121,6 +125,7 @@ impl Api {
             settings: Arc::new(Mutex::new(Arc::new(Settings::of(config)))),
             probe,
             schedule: Arc::new(Schedule::new(managers)),
+            files: Arc::default(),
             sight: Sight::Nobody,
         }
     }

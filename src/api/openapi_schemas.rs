@@ -170,6 +170,23 @@ const AUTOMATION: &[Field] = &[
     ),
 ];
 
+/// Rows that are wrong, by their place in the request.
+const REFUSED: Shape = List(&Object(&[need("row", Number), need("message", Text)]));
+/// What the file no longer names.
+const PRUNED: Shape = OrNull(&Object(&[
+    need("credentials", Number),
+    need("keys", Number),
+    need("held", Flag),
+]));
+/// What became of rows.
+const APPLIED: &[Field] = &[
+    need("changed", Number),
+    need("unchanged", Number),
+    need("held", Number),
+    need("refused", REFUSED),
+    need("pruned", PRUNED),
+];
+
 /// What keeps new calls back.
 const HOLD: &[Field] = &[
     need(
@@ -425,14 +442,23 @@ const RESOURCES: &[Resource] = &[
             need("connect_webview_customization", Open),
         ],
     ),
+    single("applied", APPLIED),
     single(
-        "applied",
+        "planned",
         &[
             need("changed", Number),
             need("unchanged", Number),
+            need("held", Number),
+            need("refused", REFUSED),
+            need("pruned", PRUNED),
+            need("calls", Open),
             need(
-                "refused",
-                List(&Object(&[need("row", Number), need("message", Text)])),
+                "keys",
+                List(&Object(&[
+                    need("part_number", Text),
+                    need("at_least", Number),
+                    need("at_most", Number),
+                ])),
             ),
         ],
     ),
@@ -453,6 +479,16 @@ const RESOURCES: &[Resource] = &[
                     need("windows", Open),
                     need("queue", Open),
                     need("detection", Open),
+                    need("stock", Open),
+                ])),
+            ),
+            need(
+                "access_systems",
+                List(&Object(&[
+                    need("name", TEXT_OR_NULL),
+                    need("acs_system_id", Id),
+                    need("imports", Open),
+                    need("removals", Open),
                 ])),
             ),
         ],

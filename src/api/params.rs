@@ -279,6 +279,22 @@ impl Params {
         }
     }
 
+    /// As a request of rows would be read.
+    pub(super) fn of_rows<'a>(
+        name: &'static str,
+        fields: &'static [Param],
+        rows: impl Iterator<Item = &'a Map<String, Value>>,
+        (file, prune): (Uuid, bool),
+    ) -> Self {
+        let rows = rows.map(|row| Self::of_row(fields, row)).collect();
+        let args = [
+            (name, Arg::Rows(rows)),
+            ("file", Arg::Id(file)),
+            ("prune", Arg::Flag(prune)),
+        ];
+        Self { args: args.into() }
+    }
+
     /// One row; a field that is not named is refused, for a misspelt one would be missing.
     fn of_row(fields: &[Param], given: &Map<String, Value>) -> Result<Self, String> {
         let mut args = BTreeMap::new();

@@ -271,6 +271,7 @@ fn taken(kind: Kind) -> Problem {
         | Kind::Parent
         | Kind::Child
         | Kind::Phone
+        | Kind::Guarded
         | Kind::HidUser
         | Kind::HidInvitation
         | Kind::HidContainer

@@ -289,7 +289,10 @@ routes! {
         (id("client_session_id").required())
         : {client_sessions::delete};
 
-    Create Write ["/adapter/apply"] (rows("rows", apply::ROW).required()) => "applied": {apply::apply};
+    Create Write ["/adapter/apply"] (rows("rows", apply::ROW).required(), id("file"), flag("prune"))
+        => "applied": {apply::apply};
+    Create Read ["/adapter/plan"] (rows("rows", apply::ROW).required(), id("file"), flag("prune"))
+        => "planned": {apply::dry_run};
     Create Write ["/adapter/hold"]
         (id("id"), text("credential_manager"), flag("all"))
         => "holds": {hold::hold};

@@ -1,18 +1,20 @@
-//! `apply FILE`: reads rows of people from CSV, JSON or TOML and hands them to the daemon (contract.md section 5).
+//! `apply FILE` and `plan FILE`: hand rows of people to the daemon (contract.md section 5).
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, stderr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::remote::{Asked, Daemon};
 use super::{FAILED, runtime, say};
+use crate::rows::{self, Row};
 
 /// Rows in a request: one answer in a while, and no request that is too large.
 const BATCH: usize = 100;
@@ -23,55 +25,53 @@ const AT_ONCE: usize = 16;
 pub(super) struct Apply {
     /// Rows of people: .csv, .json or .toml
     file: PathBuf,
+    /// Withdraw what earlier files gave people and this one does not name
+    #[arg(long)]
+    prune: bool,
     #[command(flatten)]
     asked: Asked,
 }
 
-/// A row, and where it stands.
-struct Row {
-    line: usize,
-    fields: Map<String, Value>,
+/// What is asked of the daemon.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Apply,
+    Plan,
 }
 
-/// What became of all rows.
+/// What became of all rows, or would.
 #[derive(Default)]
 struct Outcome {
     changed: u64,
     unchanged: u64,
+    held: u64,
     /// By line.
     refused: Vec<(usize, String)>,
+    calls: BTreeMap<String, u64>,
+    /// By part number: at least, at most.
+    keys: BTreeMap<String, (u64, u64)>,
+    pruned: Value,
 }
 
 /// Exit code 1 where a row is refused; the others are applied.
-pub(super) fn apply(config: Option<&Path>, options: &Apply) -> anyhow::Result<ExitCode> {
+pub(super) fn apply(
+    config: Option<&Path>,
+    options: &Apply,
+    mode: Mode,
+) -> anyhow::Result<ExitCode> {
     let path = &options.file;
     let text = std::fs::read_to_string(path);
     let text = text.with_context(|| format!("reading {}", path.display()))?;
-    let rows = read(path, &text)?;
+    let rows = rows::read(path, &text)?;
     let daemon = options.asked.daemon(config)?;
-    let mut outcome = runtime(1)?.block_on(send(&daemon, rows))?;
+    let mut outcome = runtime(1)?.block_on(send(&daemon, rows, mode, options.prune))?;
     outcome.refused.sort();
     if options.asked.json() {
-        let refused = outcome.refused.iter();
-        let refused = refused.map(|(line, message)| json!({"line": line, "message": message}));
-        say(&serde_json::to_string_pretty(&json!({
-            "changed": outcome.changed,
-            "unchanged": outcome.unchanged,
-            "refused": refused.collect::<Vec<_>>(),
-        }))?)?;
+        say(&serde_json::to_string_pretty(&outcome.json(mode))?)?;
     } else {
-        for (line, message) in &outcome.refused {
-            say(&format!("{}:{line}: {message}", path.display()))?;
+        for line in outcome.lines(path, mode) {
+            say(&line)?;
         }
-        let Outcome {
-            changed,
-            unchanged,
-            refused,
-        } = &outcome;
-        let refused = refused.len();
-        say(&format!(
-            "{changed} changed, {unchanged} as they were, {refused} refused"
-        ))?;
     }
     Ok(if outcome.refused.is_empty() {
         ExitCode::SUCCESS
@@ -80,8 +80,98 @@ pub(super) fn apply(config: Option<&Path>, options: &Apply) -> anyhow::Result<Ex
     })
 }
 
-async fn send(daemon: &Daemon, rows: Vec<Row>) -> anyhow::Result<Outcome> {
+impl Outcome {
+    fn json(&self, mode: Mode) -> Value {
+        let refused = self.refused.iter();
+        let refused = refused.map(|(line, message)| json!({"line": line, "message": message}));
+        let mut told = json!({
+            "changed": self.changed,
+            "unchanged": self.unchanged,
+            "held": self.held,
+            "refused": refused.collect::<Vec<_>>(),
+            "pruned": self.pruned,
+        });
+        if mode == Mode::Plan {
+            let keys = self.keys.iter();
+            told["calls"] = json!(self.calls);
+            told["keys"] = keys
+                .map(|(part, (least, most))| {
+                    json!({"part_number": part, "at_least": least, "at_most": most})
+                })
+                .collect();
+        }
+        told
+    }
+
+    fn lines(&self, path: &Path, mode: Mode) -> Vec<String> {
+        let refused = self.refused.iter();
+        let refused =
+            refused.map(|(line, message)| format!("{}:{line}: {message}", path.display()));
+        let mut lines: Vec<_> = refused.collect();
+        let (changed, unchanged, count) = (self.changed, self.unchanged, self.refused.len());
+        let will = if mode == Mode::Plan { "would be " } else { "" };
+        lines.push(format!(
+            "{changed} {will}changed, {unchanged} as they were, {count} refused"
+        ));
+        if self.held > 0 {
+            lines.push(format!(
+                "{} {will}held by the guard: `release` them, or put the file right",
+                self.held
+            ));
+        }
+        for (call, count) in &self.calls {
+            lines.push(format!("{count} {call}"));
+        }
+        for (part, (least, most)) in &self.keys {
+            lines.push(format!("{least} to {most} keys of {part}"));
+        }
+        if let Some(credentials) = self.pruned["credentials"].as_u64() {
+            let keys = &self.pruned["keys"];
+            let held = if self.pruned["held"] == true {
+                "; held by the guard: `release` them, or put the file right"
+            } else {
+                ""
+            };
+            lines.push(format!(
+                "{credentials} credentials with {keys} keys {will}withdrawn{held}"
+            ));
+        }
+        lines
+    }
+
+    fn add(&mut self, told: &Value, lines: &[usize]) {
+        let number = |value: &Value| value.as_u64().unwrap_or_default();
+        self.changed += number(&told["changed"]);
+        self.unchanged += number(&told["unchanged"]);
+        self.held += number(&told["held"]);
+        for refused in told["refused"].as_array().into_iter().flatten() {
+            let row = usize::try_from(number(&refused["row"])).ok();
+            let line = row
+                .and_then(|row| lines.get(row))
+                .copied()
+                .unwrap_or_default();
+            let message = refused["message"].as_str().unwrap_or_default();
+            self.refused.push((line, message.to_owned()));
+        }
+        for (call, count) in told["calls"].as_object().into_iter().flatten() {
+            *self.calls.entry(call.clone()).or_default() += number(count);
+        }
+        for keys in told["keys"].as_array().into_iter().flatten() {
+            let part = keys["part_number"].as_str().unwrap_or_default();
+            let sum = self.keys.entry(part.to_owned()).or_default();
+            sum.0 += number(&keys["at_least"]);
+            sum.1 += number(&keys["at_most"]);
+        }
+    }
+}
+
+async fn send(daemon: &Daemon, rows: Vec<Row>, mode: Mode, prune: bool) -> anyhow::Result<Outcome> {
     let bar = progress(rows.len());
+    let (path, key) = match mode {
+        Mode::Apply => ("/adapter/apply", "applied"),
+        Mode::Plan => ("/adapter/plan", "planned"),
+    };
+    let file = Uuid::new_v4();
     let mut outcome = Outcome::default();
     let mut rows = rows.into_iter().peekable();
     let mut sent: JoinSet<anyhow::Result<(Vec<usize>, Value)>> = JoinSet::new();
@@ -95,31 +185,31 @@ async fn send(daemon: &Daemon, rows: Vec<Row>) -> anyhow::Result<Outcome> {
                 .collect();
             let daemon = daemon.clone();
             sent.spawn(async move {
-                let body = json!({ "rows": fields });
-                let mut answer = daemon.post("/adapter/apply", &body).await?;
-                Ok((lines, answer["applied"].take()))
+                let mut body = json!({ "rows": fields });
+                if prune {
+                    body["file"] = json!(file);
+                }
+                let mut answer = daemon.post(path, &body).await?;
+                Ok((lines, answer[key].take()))
             });
         }
         let Some(done) = sent.join_next().await else {
-            bar.finish_and_clear();
-            return Ok(outcome);
+            break;
         };
-        let (lines, applied) = done.context("sending rows")??;
-        outcome.changed += applied["changed"].as_u64().unwrap_or_default();
-        outcome.unchanged += applied["unchanged"].as_u64().unwrap_or_default();
-        for refused in applied["refused"].as_array().into_iter().flatten() {
-            let row = refused["row"]
-                .as_u64()
-                .and_then(|row| usize::try_from(row).ok());
-            let line = row
-                .and_then(|row| lines.get(row))
-                .copied()
-                .unwrap_or_default();
-            let message = refused["message"].as_str().unwrap_or_default();
-            outcome.refused.push((line, message.to_owned()));
-        }
+        let (lines, told) = done.context("sending rows")??;
+        outcome.add(&told, &lines);
         bar.inc(u64::try_from(lines.len()).unwrap_or_default());
     }
+    bar.finish_and_clear();
+    if prune && outcome.refused.is_empty() {
+        let body = json!({ "rows": [], "file": file, "prune": true });
+        outcome.pruned = daemon.post(path, &body).await?[key]["pruned"].take();
+    } else if prune {
+        eprintln!(
+            "origo-adapter: nothing is pruned: rows are refused, and who is meant by them is unknown"
+        );
+    }
+    Ok(outcome)
 }
 
 fn progress(rows: usize) -> ProgressBar {
@@ -131,138 +221,4 @@ fn progress(rows: usize) -> ProgressBar {
         bar.set_style(style);
     }
     bar
-}
-
-fn read(path: &Path, text: &str) -> anyhow::Result<Vec<Row>> {
-    let kind = path
-        .extension()
-        .and_then(|kind| kind.to_str())
-        .unwrap_or_default();
-    let rows = match kind {
-        "csv" => from_csv(text),
-        "json" => from_json(text),
-        "toml" => from_toml(text),
-        _ => bail!("{} is no .csv, .json or .toml", path.display()),
-    };
-    rows.with_context(|| format!("understanding {}", path.display()))
-}
-
-/// The header names the columns; an empty cell is absent.
-fn from_csv(text: &str) -> anyhow::Result<Vec<Row>> {
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_reader(text.as_bytes());
-    let header = reader.headers()?.clone();
-    let (mut rows, mut lines) = (Vec::new(), Lines::of(text));
-    for record in reader.records() {
-        let record = record?;
-        // Where reading went on: empty lines come before the record.
-        let begin = record.position().map_or(0, csv::Position::byte);
-        let begin = usize::try_from(begin).unwrap_or_default();
-        let rest = text.get(begin..).unwrap_or_default();
-        let empty = rest.len() - rest.trim_start_matches(['\r', '\n']).len();
-        let cells = header
-            .iter()
-            .zip(record.iter())
-            .filter(|(_, cell)| !cell.is_empty());
-        let fields = cells.map(|(name, cell)| (name.to_owned(), Value::from(cell)));
-        rows.push(Row {
-            line: lines.at(begin + empty),
-            fields: fields.collect(),
-        });
-    }
-    Ok(rows)
-}
-
-/// A list of objects.
-fn from_json(text: &str) -> anyhow::Result<Vec<Row>> {
-    let items: Vec<&RawValue> = serde_json::from_str(text)?;
-    let begin = text.as_ptr().addr();
-    let mut lines = Lines::of(text);
-    let rows = items.into_iter().map(|item| {
-        let item = item.get();
-        let line = lines.at(item.as_ptr().addr() - begin);
-        let fields = serde_json::from_str(item).with_context(|| format!("line {line}"))?;
-        Ok(Row { line, fields })
-    });
-    rows.collect()
-}
-
-/// `[[rows]]` tables.
-fn from_toml(text: &str) -> anyhow::Result<Vec<Row>> {
-    #[derive(serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct File {
-        rows: Vec<toml::Spanned<Map<String, Value>>>,
-    }
-    let file: File = toml::from_str(text)?;
-    let mut lines = Lines::of(text);
-    let rows = file.rows.into_iter().map(|row| Row {
-        line: lines.at(row.span().start),
-        fields: row.into_inner(),
-    });
-    Ok(rows.collect())
-}
-
-/// Counts lines once, for offsets that only grow.
-struct Lines<'a> {
-    text: &'a str,
-    counted: usize,
-    line: usize,
-}
-
-impl<'a> Lines<'a> {
-    fn of(text: &'a str) -> Self {
-        Self {
-            text,
-            counted: 0,
-            line: 1,
-        }
-    }
-
-    /// The line that the byte at `offset` is on.
-    fn at(&mut self, offset: usize) -> usize {
-        let between = self.text.get(self.counted..offset).unwrap_or_default();
-        self.line += between.matches('\n').count();
-        self.counted = self.counted.max(offset);
-        self.line
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_know_their_lines_in_every_form() {
-        let csv = "user_identity_key,full_name,ends_at\nada,\"Ada\nOkafor\",\n\nbo, Bo Li ,2027-01-01T00:00:00Z\n";
-        let json = "[\n {\"user_identity_key\": \"ada\"},\n\n {\"user_identity_key\": \"bo\"}]";
-        let toml = "# people\n[[rows]]\nuser_identity_key = \"ada\"\n\n[[rows]]\nuser_identity_key = \"bo\"\n";
-        for (name, text, lines) in [
-            ("people.csv", csv, [2, 5]),
-            ("people.json", json, [2, 4]),
-            ("people.toml", toml, [2, 5]),
-        ] {
-            let rows = read(Path::new(name), text).unwrap();
-            let found: Vec<_> = rows.iter().map(|row| row.line).collect();
-            assert_eq!(found, lines, "{name}");
-            assert_eq!(rows[0].fields["user_identity_key"], "ada");
-        }
-        let rows = read(Path::new("people.csv"), csv).unwrap();
-        assert_eq!(rows[1].fields["full_name"], "Bo Li");
-        assert!(!rows[0].fields.contains_key("ends_at"), "empty is absent");
-    }
-
-    #[test]
-    fn a_file_that_can_not_be_read_is_named() {
-        for (name, text) in [
-            ("a.txt", ""),
-            ("a.json", "{}"),
-            ("a.toml", "x = 1"),
-            ("a.csv", "a,b\n1\n"),
-        ] {
-            let error = read(Path::new(name), text).map(|_| ()).unwrap_err();
-            assert!(format!("{error:#}").contains(name), "{error:#}");
-        }
-    }
 }

@@ -5,16 +5,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use config::Value;
 use uuid::Uuid;
 
 use super::import::import;
 use super::layers::Layers;
 use super::manager::credential_manager;
 use super::read::{LATER, Notes, Table};
-use super::values::{SECOND, at_least, derive, flag, hash, id, schedule, text, word};
+use super::values::{
+    SECOND, at_least, derive, directory, flag, hash, id, schedule, text, whole, word,
+};
 use super::{
-    AccessSystem, Api, ApiKey, Config, CredentialManager, Daemon, Error, Issuance, Log, Scope,
-    Store, Webhooks,
+    AccessSystem, Api, ApiKey, Config, CredentialManager, Daemon, DesiredState, Error, Issuance,
+    Log, MassChangeGuard, Scope, Store, Webhooks,
 };
 use crate::telemetry::Format;
 
@@ -48,6 +51,8 @@ fn config(notes: &Notes<'_>) -> Option<Config> {
         access_system(workspace_id, name, table)
     });
     check_references(notes, &managers, &systems);
+    let directory = root.optional("desired_state_dir", directory);
+    let prune = root.required("desired_state_prune", flag);
     let issuance = issuance(root.table("issuance"));
     let store = store(root.table("store"));
     let api = api(notes, root.table("api"));
@@ -60,6 +65,9 @@ fn config(notes: &Notes<'_>) -> Option<Config> {
         workspace_id,
         credential_managers: known(managers)?,
         access_systems: known(systems)?,
+        desired_state: directory?
+            .zip(prune)
+            .map(|(directory, prune)| DesiredState { directory, prune }),
         issuance: issuance?,
         store: store?,
         api: api?,
@@ -152,6 +160,7 @@ fn issuance(mut table: Table<'_>) -> Option<Issuance> {
     let settle_delay = table.required("settle_delay", at_least(MS));
     let late_effect_bound = table.required("late_effect_bound", at_least(MS));
     let give_up_after = table.required("give_up_after", at_least(MS));
+    let mass_change_guard = mass_change_guard(table.table("mass_change_guard"));
     if let (Some(settle), Some(bound)) = (settle_delay, late_effect_bound)
         && settle > bound
     {
@@ -171,7 +180,29 @@ fn issuance(mut table: Table<'_>) -> Option<Issuance> {
         settle_delay: settle_delay?,
         late_effect_bound: late_effect_bound?,
         give_up_after: give_up_after?,
+        mass_change_guard: mass_change_guard?,
     })
+}
+
+fn mass_change_guard(mut table: Table<'_>) -> Option<MassChangeGuard> {
+    let issues = table.required("issues", number_or_off);
+    let revokes = table.required("revokes", number_or_off);
+    let per = table.required("per", at_least(SECOND));
+    table.close();
+    Some(MassChangeGuard {
+        issues: issues?,
+        revokes: revokes?,
+        per: per?,
+    })
+}
+
+/// `None`: off.
+fn number_or_off(value: &Value) -> Result<Option<u32>, String> {
+    if text(value).is_ok_and(|text| text == "off") {
+        return Ok(None);
+    }
+    let number = whole(0)(value).map_err(|message| format!("{message}, or \"off\""))?;
+    Ok(Some(number))
 }
 
 fn store(mut table: Table<'_>) -> Option<Store> {

@@ -1,14 +1,13 @@
 //! From an access system's `import` table to [`Import`].
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use config::{Value, ValueKind};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::read::Table;
-use super::values::{SECOND, at_least, base_url, secret, show, text, whole, word};
+use super::values::{SECOND, at_least, base_url, directory, secret, show, text, whole, word};
 use super::{FilesImport, HttpImport, Import};
 use crate::core::record::Field;
 use crate::template::{self, Body, Format, Template};
@@ -81,16 +80,7 @@ fn http(table: &mut Table<'_>) -> Option<HttpImport> {
 }
 
 fn files(table: &mut Table<'_>) -> Option<FilesImport> {
-    let directory = table.required("directory", |value| {
-        let path = PathBuf::from(text(value)?);
-        if !path.is_absolute() {
-            return Err(format!("must be an absolute path, not {}", show(value)));
-        }
-        if !path.is_dir() {
-            return Err(format!("{} is no directory", show(value)));
-        }
-        Ok(path)
-    });
+    let directory = table.required("directory", directory);
     let format = table.optional(
         "format",
         word(&[("ndjson", Format::Ndjson), ("csv", Format::Csv)]),

@@ -36,6 +36,8 @@ pub struct Config {
     pub credential_managers: BTreeMap<String, CredentialManager>,
     /// By configured name.
     pub access_systems: BTreeMap<String, AccessSystem>,
+    /// Files of people that the daemon reads by itself.
+    pub desired_state: Option<DesiredState>,
     pub issuance: Issuance,
     pub store: Store,
     pub api: Api,
@@ -204,6 +206,14 @@ pub struct FilesImport {
     pub every: Duration,
 }
 
+/// A directory of desired-state files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredState {
+    pub directory: PathBuf,
+    /// What no file names any more is withdrawn.
+    pub prune: bool,
+}
+
 /// How patiently keys are issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuance {
@@ -213,6 +223,15 @@ pub struct Issuance {
     /// At least `settle_delay`.
     pub late_effect_bound: Duration,
     pub give_up_after: Duration,
+    pub mass_change_guard: MassChangeGuard,
+}
+
+/// How much files may change at once before a person is asked; `None`: however much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MassChangeGuard {
+    pub issues: Option<u32>,
+    pub revokes: Option<u32>,
+    pub per: Duration,
 }
 
 /// Where the truth is kept.

@@ -24,9 +24,7 @@ const NOT_YET: &[&str] = &[
     "credential_managers.*.drift",
     "credential_managers.*.phones",
     "credential_managers.*.private_key_file",
-    "desired_state_dir",
     "http",
-    "issuance.mass_change_guard",
 ];
 
 /// What is said of a promised key or value.

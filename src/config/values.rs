@@ -1,5 +1,6 @@
 //! Reads single values; a message says what was wanted, and what was there instead.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use config::{Value, ValueKind};
@@ -219,6 +220,18 @@ fn is_this_machine(url: &Url) -> bool {
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
+}
+
+/// Reads the absolute path of a directory that is there.
+pub(super) fn directory(value: &Value) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text(value)?);
+    if !path.is_absolute() {
+        return Err(format!("must be an absolute path, not {}", show(value)));
+    }
+    if !path.is_dir() {
+        return Err(format!("{} is no directory", show(value)));
+    }
+    Ok(path)
 }
 
 /// Reads the file that a key names; no message ever holds what is in it.

@@ -114,6 +114,9 @@ pub struct Parent {
     pub created_at: Timestamp,
     /// It is being withdrawn since then.
     pub deleting_since: Option<Timestamp>,
+    /// Its file no longer names it since then, and the guard keeps it until a person says so.
+    #[serde(default)]
+    pub prune_held_since: Option<Timestamp>,
     /// One a phone.
     pub children: BTreeMap<PhoneId, Child>,
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::hold::HoldReason;
 use super::identity::Identity;
 use super::ids::{AcsSystemId, IdentityId, Timestamp};
 
@@ -31,6 +32,8 @@ pub enum Kind {
     Child,
     /// A phone.
     Phone,
+    /// A person whom the guard holds; the identity's id.
+    Guarded,
     /// HID's user; id `manager/hid id`.
     HidUser,
     /// HID's invitation; id `manager/hid id`.
@@ -56,6 +59,7 @@ impl Kind {
             Self::Parent => "parent",
             Self::Child => "child",
             Self::Phone => "phone",
+            Self::Guarded => "guarded",
             Self::HidUser => "hid_user",
             Self::HidInvitation => "hid_invitation",
             Self::HidContainer => "hid_container",
@@ -82,7 +86,8 @@ impl Kind {
             | Self::Automation
             | Self::Parent
             | Self::Child
-            | Self::Phone => true,
+            | Self::Phone
+            | Self::Guarded => true,
         }
     }
 }
@@ -117,6 +122,7 @@ impl fmt::Debug for Row {
             | Kind::Parent
             | Kind::Child
             | Kind::Phone
+            | Kind::Guarded
             | Kind::HidUser
             | Kind::HidInvitation
             | Kind::HidContainer
@@ -158,6 +164,13 @@ pub fn rows(identity: &Identity) -> BTreeSet<Row> {
         if let Some(number) = &profile.phone_number {
             rows.add(Kind::IdentityPhoneNumber, &number.0);
         }
+    }
+    let guarded = identity
+        .held
+        .filter(|hold| hold.reason == HoldReason::Guard);
+    if let Some(hold) = guarded {
+        rows.all
+            .insert(row(Kind::Guarded, &identity.id, hold.since));
     }
     for (id, user) in &identity.acs_users {
         let row = row(Kind::AcsUser, id, user.created_at);

@@ -345,6 +345,8 @@ fn all(policy: &Policy, identity: &Identity, now: Timestamp) -> BTreeMap<String,
     for (id, parent) in &identity.parents {
         let state = if parent.deleting_since.is_some() {
             "deleting"
+        } else if parent.prune_held_since.is_some() {
+            "held: guard"
         } else {
             "present"
         };

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 mod people;
 mod phone;
+mod prune;
 
 use super::hold::{Hold, HoldReason};
 use super::identity::{
@@ -127,8 +128,15 @@ pub enum Wish {
     DeactivatePhone(PhoneId),
     /// Nothing new is to be made or issued for a while.
     Hold(HoldReason),
-    /// What was held may go on.
+    /// What was held may go on, and what was kept back is done.
     Release,
+    /// Their file no longer names these parents; kept back where the guard says so.
+    Prune {
+        /// Which.
+        parents: Vec<ParentId>,
+        /// Until a person says so.
+        held: bool,
+    },
     /// Nothing is wanted for this identity any more.
     DeleteIdentity,
 }
@@ -213,7 +221,11 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
             };
             identity.held.get_or_insert(hold);
         }
-        Wish::Release => identity.held = None,
+        Wish::Release => {
+            identity.held = None;
+            prune::carry_out(identity, now);
+        }
+        Wish::Prune { parents, held } => prune::prune(identity, parents, *held, now),
         Wish::DeleteIdentity => delete(identity, now),
     }
 }
@@ -334,6 +346,7 @@ fn parent_of(identity: &Identity, wish: &Wish, now: Timestamp) -> Option<Parent>
         ends_at: *ends_at,
         created_at: now,
         deleting_since: None,
+        prune_held_since: None,
         children: std::collections::BTreeMap::new(),
     })
 }

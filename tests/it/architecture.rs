@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and those it may import. Anything may import the telemetry macro `emit!` that imports telemetry.
-const MAP: [(&str, &[&str]); 24] = [
+const MAP: [(&str, &[&str]); 25] = [
     ("core", &[]),
     ("clock", &[]),
     ("telemetry", &[]),
     ("retry", &[]),
+    ("rows", &[]),
     ("store", &["core", "clock", "telemetry"]),
     ("origo", &["core", "clock", "telemetry", "retry"]),
     ("engine", &["core", "store", "clock", "telemetry"]),

@@ -25,6 +25,12 @@ impl Site {
         self.0.path().join("secret")
     }
 
+    fn headers(&self) -> PathBuf {
+        let path = self.0.path().join("headers");
+        fs::write(&path, "X-Key: sesame\n").unwrap();
+        path
+    }
+
     /// A manager with all it needs, to which a case adds.
     fn manager(&self) -> String {
         format!(
@@ -110,6 +116,7 @@ fn the_example_is_good() {
 fn every_key_that_the_defaults_only_mention_is_taken_as_written() {
     let site = Site::new();
     let secret = "/run/credentials/origo-adapter.service/origo-secret";
+    let headers = "/run/credentials/origo-adapter.service/acs-headers";
     let lines: Vec<_> = include_str!("../../config/default.toml")
         .lines()
         .map(|line| match line.strip_prefix('#') {
@@ -119,7 +126,8 @@ fn every_key_that_the_defaults_only_mention_is_taken_as_written() {
         .collect();
     let text = lines
         .join("\n")
-        .replace(secret, site.secret().to_str().unwrap());
+        .replace(secret, site.secret().to_str().unwrap())
+        .replace(headers, site.headers().to_str().unwrap());
     let config = site.load(&text, &[]).unwrap();
     assert_eq!(config.credential_managers.len(), 1);
     assert_eq!(config.access_systems.len(), 1);
@@ -148,15 +156,16 @@ fn what_is_wrong_is_said_in_one_line_each() {
             "promised keys and values",
             "desired_state_dir = \"/etc/people.d\"\n\
              [callbacks]\nlisten = \"127.0.0.1:8471\"\n\
-             [issuance]\nmass_change_guard = { issues = \"off\" }\n\
+             [issuance]\nmass_change_guard = { issues = -1, per = \"0s\" }\n\
              [store]\nurl = \"postgres://me:hunter2@db/adapter\"\n\
              [api]\nlisten = \"unix:/run/api.sock\"\ntls_cert_file = \"x\"\n\
              [log]\nformat = \"journald\"",
             "api.listen: a unix socket: not yet (in config.toml)\n\
              api.tls_cert_file: not yet (in config.toml)\n\
              callbacks: not yet (in config.toml)\n\
-             desired_state_dir: not yet (in config.toml)\n\
-             issuance.mass_change_guard: not yet (in config.toml)\n\
+             desired_state_dir: \"/etc/people.d\" is no directory (in config.toml)\n\
+             issuance.mass_change_guard.issues: must be a whole number from 0 to 4294967295, not -1, or \"off\" (in config.toml)\n\
+             issuance.mass_change_guard.per: must be at least 1s, not \"0s\" (in config.toml)\n\
              log.format: \"journald\": not yet (in config.toml)\n\
              store.url: PostgreSQL: not yet (in config.toml)",
         ),

@@ -43,6 +43,7 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
             let Some(parent) = identity.parents.get_mut(id) else {
                 return;
             };
+            parent.prune_held_since = None;
             if (parent.starts_at, parent.ends_at) != (*starts_at, *ends_at) {
                 (parent.starts_at, parent.ends_at) = (*starts_at, *ends_at);
                 let part_number = parent.part_number.clone();
@@ -67,6 +68,7 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
         | Wish::DeactivatePhone(_)
         | Wish::Hold(_)
         | Wish::Release
+        | Wish::Prune { .. }
         | Wish::DeleteIdentity => {}
     }
 }

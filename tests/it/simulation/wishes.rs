@@ -183,6 +183,10 @@ impl Story {
             }
             Wish::Hold(reason) => identity.held.is_some_and(|hold| hold.reason == *reason),
             Wish::Release => identity.held.is_none(),
+            Wish::Prune { parents, .. } => parents.iter().all(|id| {
+                let parent = identity.parents.get(id);
+                parent.is_none_or(|p| p.deleting_since.or(p.prune_held_since).is_some())
+            }),
             Wish::AcsUser { .. }
             | Wish::ChangeAcsUser { .. }
             | Wish::DeleteAcsUser(_)

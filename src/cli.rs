@@ -4,6 +4,7 @@
 //! May use `config`, `daemon`, `simulator`, `demo` and `telemetry`.
 
 mod apply;
+mod data;
 mod hold;
 mod remote;
 
@@ -24,6 +25,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::net::TcpListener;
 
 use self::apply::Apply;
+use self::data::{Backup, Migrate, Restore};
 use self::hold::Hold;
 use self::remote::Asked;
 use crate::clock::{Clock as _, SystemClock};
@@ -70,6 +72,12 @@ enum Command {
     Hold(Hold),
     /// Let what was held go on
     Release(Hold),
+    /// Copy the database to a new file; the daemon may run
+    Backup(Backup),
+    /// Put a copy of the database in its place; the daemon must not run
+    Restore(Restore),
+    /// Bring the database's schema up to date; the daemon must not run, and does the same when it starts
+    Migrate(Migrate),
     /// Make keys for the API
     #[command(subcommand)]
     ApiKey(ApiKey),
@@ -231,6 +239,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Apply(options) => apply::apply(cli.config.as_deref(), &options),
         Command::Hold(options) => hold::hold(cli.config.as_deref(), &options),
         Command::Release(options) => hold::release(cli.config.as_deref(), &options),
+        Command::Backup(options) => data::backup(cli.config.as_deref(), &options),
+        Command::Restore(options) => data::restore(cli.config.as_deref(), &options),
+        Command::Migrate(options) => data::migrate(cli.config.as_deref(), &options),
         Command::ApiKey(ApiKey::New(options)) => new_key(&options),
     }
 }

@@ -4,6 +4,7 @@
 //! former owner left are taken over before the first loop turns.
 
 mod build;
+mod head;
 mod loops;
 mod online;
 mod webhooks;
@@ -25,6 +26,7 @@ use crate::engine::Engine;
 use crate::lifecycle::{Lifecycle, Outcome, Signals};
 use crate::manager::Manager;
 use crate::store::Store;
+use crate::store::head::HeadFile;
 use crate::store::sqlite::{self, Sqlite};
 use crate::telemetry::{DAEMON_READY, DAEMON_STARTING, DAEMON_STOPPED};
 use crate::worker;
@@ -37,6 +39,7 @@ pub async fn run(config: &Config, signals: Signals) -> anyhow::Result<Outcome> {
     lifecycle.ready(&format!("serving on {}", daemon.address));
     emit!(DAEMON_READY, address = %daemon.address; "serving on {}", daemon.address);
     let outcome = lifecycle.run(signals).await;
+    head::keep(&daemon.engine, &daemon.head).await;
     emit!(DAEMON_STOPPED, outcome = ?outcome; "stopped: {outcome:?}");
     Ok(outcome)
 }
@@ -49,6 +52,7 @@ pub struct Daemon {
     pub engine: Arc<Engine>,
     /// The credential managers, by name.
     pub managers: BTreeMap<String, Arc<Manager>>,
+    head: HeadFile,
 }
 
 impl Daemon {
@@ -67,6 +71,15 @@ impl Daemon {
             clock,
             policy(config),
         ));
+        let head = HeadFile::new(&config.store.head);
+        // Before the first commit, which would move the head on.
+        head::compare(&engine, &head).await.with_context(|| {
+            format!(
+                "comparing {} with {}",
+                path.display(),
+                config.store.head.display()
+            )
+        })?;
         worker::recover(&engine, engine.now())
             .await
             .with_context(|| format!("taking over what was under way in {}", path.display()))?;
@@ -88,6 +101,8 @@ impl Daemon {
         if crashed {
             loops::spawn_check(lifecycle, &engine, path);
         }
+        head::spawn(lifecycle, &engine, &head);
+        head::spawn_reading(lifecycle, &engine, managers.values().cloned().collect());
         loops::spawn_timer(lifecycle, &engine);
         loops::spawn_recovery(lifecycle, &engine, build::longest_request(config));
         webhooks::spawn(lifecycle, &engine, config)?;
@@ -103,6 +118,7 @@ impl Daemon {
             address,
             engine,
             managers,
+            head,
         })
     }
 }

@@ -138,6 +138,9 @@ events! {
     WINDOW_LOWERED = "OA-4008" "window.lowered" WARN;
     STORE_FAILED = "OA-5001" "store.failed" ERROR;
     STORE_DAMAGED = "OA-5002" "store.damaged" ERROR;
+    STORE_REGRESSED = "OA-5011" "store.regressed" ERROR;
+    STORE_CAUGHT_UP = "OA-5012" "store.caught_up" INFO;
+    HEAD_FAILED = "OA-5013" "head.failed" WARN;
     API_REQUEST = "OA-6001" "api.request" DEBUG;
     API_FAILED = "OA-6002" "api.failed" ERROR;
     WEBHOOK_DELIVERED = "OA-7001" "webhook.delivered" DEBUG;

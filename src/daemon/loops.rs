@@ -238,7 +238,7 @@ fn condition(manager: &Manager) -> String {
 }
 
 /// Waits for so long, whatever becomes of the wall clock, or for the end.
-async fn sleep(pause: Duration, beat: &Beat, soft: &CancellationToken) {
+pub(super) async fn sleep(pause: Duration, beat: &Beat, soft: &CancellationToken) {
     let until = tokio::time::Instant::now() + pause;
     loop {
         beat.turn();

@@ -19,6 +19,7 @@ use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use crate::core::index::{Kind, Row};
 use crate::core::state::Change;
 
+pub mod head;
 pub mod journal;
 mod outbox;
 mod session;
@@ -155,6 +156,13 @@ pub trait Store: Send + Sync {
 
     /// Every hold but those on single identities, by scope and reason.
     fn holds(&self) -> Verb<'_, Vec<StandingHold>>;
+
+    /// Which database this is, and how far it came.
+    fn head(&self) -> Verb<'_, Head>;
+
+    /// Marks the store as older than what was done before then, and holds everything as `state_regressed`; `None`: it
+    /// has caught up.
+    fn regress(&self, at: Option<Timestamp>, cause: String) -> Verb<'_, ()>;
 
     /// The database answers.
     fn ping(&self) -> Verb<'_, ()>;
@@ -321,6 +329,17 @@ pub struct StandingHold {
     pub since: Timestamp,
     /// Who caused it: an API key's name, or what of ours.
     pub cause: String,
+}
+
+/// Which database it is, and how far it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Random; a copy has the same.
+    pub database: Uuid,
+    /// How many transactions wrote to it, ever.
+    pub commits: u64,
+    /// When it was found older than what was done, until all was read again.
+    pub regressed_at: Option<Timestamp>,
 }
 
 /// Where a feed's reading stands.

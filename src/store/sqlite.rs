@@ -6,8 +6,10 @@
 //! to be a dead owner's.
 
 mod cells;
+pub mod copies;
 mod feeds;
 mod group;
+mod head;
 mod holds;
 mod open;
 mod outbox;
@@ -28,8 +30,8 @@ use self::group::{Write, Writer};
 use self::open::Place;
 use super::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
-    EventQuery, Feed, Grant, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery, Settled,
-    Slot, StandingHold, Store, Verb, Webhook,
+    EventQuery, Feed, Grant, Head, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery,
+    Settled, Slot, StandingHold, Store, Verb, Webhook,
 };
 use crate::core::announce::EventType;
 use crate::core::effect::{Class, Lane};
@@ -403,6 +405,14 @@ impl Store for Sqlite {
 
     fn holds(&self) -> Verb<'_, Vec<StandingHold>> {
         Box::pin(self.read(holds::all))
+    }
+
+    fn head(&self) -> Verb<'_, Head> {
+        Box::pin(self.read(head::get))
+    }
+
+    fn regress(&self, at: Option<Timestamp>, cause: String) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::Regress { at, cause }))
     }
 
     fn counts(&self) -> Verb<'_, Counts> {

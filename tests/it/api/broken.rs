@@ -8,8 +8,8 @@ use origo_adapter::core::ids::{AcsSystemId, IdentityId};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::store::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
-    EventQuery, Feed, Grant, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery, Settled,
-    Slot, StandingHold, Store, Verb, Webhook,
+    EventQuery, Feed, Grant, Head, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery,
+    Settled, Slot, StandingHold, Store, Verb, Webhook,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -160,6 +160,14 @@ impl Store for Broken {
     }
 
     fn holds(&self) -> Verb<'_, Vec<StandingHold>> {
+        gone()
+    }
+
+    fn head(&self) -> Verb<'_, Head> {
+        gone()
+    }
+
+    fn regress(&self, _: Option<Timestamp>, _: String) -> Verb<'_, ()> {
         gone()
     }
 

@@ -116,6 +116,6 @@ async fn what_is_asked_for_is_one_thing_that_is_there_with_a_key_that_may() {
             assert_eq!(answer.error().0, status, "{path} {asked}");
         }
         let reader = world.call_as(READ, "POST", path, "application/json", r#"{"all": true}"#);
-        assert_eq!(reader.await.status, 401);
+        assert_eq!(reader.await.status, 403);
     }
 }

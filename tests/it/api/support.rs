@@ -178,6 +178,7 @@ hash = "{}"
             overlap: Duration::from_mins(2),
         };
         let policy = Policy {
+            regressed_at: None,
             retry_schedule: vec![Duration::from_secs(5)],
             settle_delay: Duration::from_secs(30),
             late_effect_bound: Duration::from_mins(2),

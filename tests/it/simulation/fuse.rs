@@ -11,8 +11,8 @@ use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::store::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
-    EventQuery, Feed, Grant, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery, Settled,
-    Slot, StandingHold, Store, Verb, Webhook,
+    EventQuery, Feed, Grant, Head, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery,
+    Settled, Slot, StandingHold, Store, Verb, Webhook,
 };
 use uuid::Uuid;
 
@@ -227,6 +227,12 @@ impl Store for FusedStore {
     }
     fn holds(&self) -> Verb<'_, Vec<StandingHold>> {
         fused!(self, self.store.holds())
+    }
+    fn head(&self) -> Verb<'_, Head> {
+        fused!(self, self.store.head())
+    }
+    fn regress(&self, at: Option<Timestamp>, cause: String) -> Verb<'_, ()> {
+        fused!(self, self.store.regress(at, cause))
     }
     fn counts(&self) -> Verb<'_, Counts> {
         fused!(self, self.store.counts())

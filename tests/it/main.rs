@@ -27,6 +27,8 @@ mod core_races;
 #[cfg(test)]
 mod core_reads;
 #[cfg(test)]
+mod core_regressed;
+#[cfg(test)]
 mod core_seen;
 #[cfg(test)]
 mod core_table;
@@ -71,6 +73,8 @@ mod power;
 mod process;
 #[cfg(test)]
 mod process_support;
+#[cfg(test)]
+mod restored;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]

@@ -169,3 +169,27 @@ pub(super) async fn a_claim_for_what_is_held_is_refused(store: &dyn Store) {
         .unwrap();
     put(store, invite(2, 1)).await;
 }
+
+pub(super) async fn knows_how_far_it_came_and_whether_it_went_back(store: &dyn Store) {
+    let first = store.head().await.unwrap();
+    assert_eq!(first.regressed_at, None);
+    put(store, commit(1, 0)).await;
+    let second = store.head().await.unwrap();
+    assert_eq!(second.database, first.database);
+    assert!(second.commits > first.commits, "{second:?}");
+    assert_eq!(store.head().await.unwrap(), second, "reading is no commit");
+    for mark in [5, 7] {
+        store
+            .regress(Some(at(mark)), "restore".into())
+            .await
+            .unwrap();
+        assert_eq!(store.head().await.unwrap().regressed_at, Some(at(mark)));
+        let holds = store.holds().await.unwrap();
+        assert_eq!(holds.len(), 1);
+        let held = (holds[0].scope, holds[0].reason, holds[0].since);
+        assert_eq!(held, (HoldScope::All, HoldReason::StateRegressed, at(mark)));
+    }
+    store.regress(None, "all was read".into()).await.unwrap();
+    assert_eq!(store.head().await.unwrap().regressed_at, None);
+    assert_eq!(store.holds().await.unwrap(), []);
+}

@@ -4,6 +4,7 @@
 //! May use `config`, `daemon`, `simulator`, `demo` and `telemetry`.
 
 mod apply;
+mod audit;
 mod data;
 mod hold;
 mod remote;
@@ -78,6 +79,9 @@ enum Command {
     Restore(Restore),
     /// Bring the database's schema up to date; the daemon must not run, and does the same when it starts
     Migrate(Migrate),
+    /// Look after the journal
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Make keys for the API
     #[command(subcommand)]
     ApiKey(ApiKey),
@@ -242,6 +246,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Backup(options) => data::backup(cli.config.as_deref(), &options),
         Command::Restore(options) => data::restore(cli.config.as_deref(), &options),
         Command::Migrate(options) => data::migrate(cli.config.as_deref(), &options),
+        Command::Audit(audit::Command::Verify(options)) => {
+            audit::verify(cli.config.as_deref(), &options)
+        }
         Command::ApiKey(ApiKey::New(options)) => new_key(&options),
     }
 }

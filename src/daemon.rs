@@ -27,8 +27,9 @@ use crate::lifecycle::{Lifecycle, Outcome, Signals};
 use crate::manager::Manager;
 use crate::store::Store;
 use crate::store::head::HeadFile;
+use crate::store::journal;
 use crate::store::sqlite::{self, Sqlite};
-use crate::telemetry::{DAEMON_READY, DAEMON_STARTING, DAEMON_STOPPED};
+use crate::telemetry::{self, DAEMON_READY, DAEMON_STARTING, DAEMON_STOPPED};
 use crate::worker;
 
 /// Runs the daemon until it is told to stop.
@@ -40,7 +41,11 @@ pub async fn run(config: &Config, signals: Signals) -> anyhow::Result<Outcome> {
     emit!(DAEMON_READY, address = %daemon.address; "serving on {}", daemon.address);
     let outcome = lifecycle.run(signals).await;
     head::keep(&daemon.engine, &daemon.head).await;
-    emit!(DAEMON_STOPPED, outcome = ?outcome; "stopped: {outcome:?}");
+    let heads = match daemon.engine.store().heads().await {
+        Ok(heads) => journal::hex(&heads.hash),
+        Err(error) => telemetry::chain(&error),
+    };
+    emit!(DAEMON_STOPPED, outcome = ?outcome, journal.heads = %heads; "stopped: {outcome:?}");
     Ok(outcome)
 }
 

@@ -136,6 +136,8 @@ events! {
     CLAIM_LOST = "OA-4006" "claim.lost" WARN;
     CLAIM_RECOVERED = "OA-4007" "claim.recovered" INFO;
     WINDOW_LOWERED = "OA-4008" "window.lowered" WARN;
+    MANAGER_QUARANTINED = "OA-4011" "manager.quarantined" ERROR;
+    MANAGER_TAKEN_BACK = "OA-4012" "manager.taken_back" INFO;
     STORE_FAILED = "OA-5001" "store.failed" ERROR;
     STORE_DAMAGED = "OA-5002" "store.damaged" ERROR;
     STORE_REGRESSED = "OA-5011" "store.regressed" ERROR;

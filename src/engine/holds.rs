@@ -34,7 +34,10 @@ impl Engine {
     pub async fn release(&self, scope: HoldScope, cause: &str) -> Result<(), Error> {
         let reasons = HoldReason::ALL.into_iter();
         let reasons: Vec<_> = reasons.filter(|reason| reason.is_releasable()).collect();
-        self.let_go(scope, &reasons, cause).await
+        self.let_go(scope, &reasons, cause).await?;
+        // Whoever rests looks again, even where nothing was held: a gate may be open to a probe.
+        self.committed.send_replace(());
+        Ok(())
     }
 
     /// Lets go of what is held in a scope for one of these reasons.

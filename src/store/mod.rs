@@ -105,6 +105,9 @@ pub trait Store: Send + Sync {
     /// An identity's journal, oldest first.
     fn journal(&self, id: IdentityId) -> Verb<'_, Vec<JournalRow>>;
 
+    /// The ends of all journals of one moment in one hash. Costs a seek for each identity that ever was.
+    fn heads(&self) -> Verb<'_, journal::Summed>;
+
     /// Events, newest first unless asked otherwise.
     fn events(&self, query: EventQuery) -> Verb<'_, Vec<Event>>;
 

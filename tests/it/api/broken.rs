@@ -6,6 +6,7 @@ use origo_adapter::core::effect::{Class, Lane};
 use origo_adapter::core::hold::{HoldReason, HoldScope};
 use origo_adapter::core::ids::{AcsSystemId, IdentityId};
 use origo_adapter::core::index::{Kind, Row};
+use origo_adapter::store::journal::Summed;
 use origo_adapter::store::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
     EventQuery, Feed, Grant, Head, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery,
@@ -168,6 +169,10 @@ impl Store for Broken {
     }
 
     fn regress(&self, _: Option<Timestamp>, _: String) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn heads(&self) -> Verb<'_, Summed> {
         gone()
     }
 

@@ -8,6 +8,7 @@ use origo_adapter::core::effect::{Class, Lane};
 use origo_adapter::core::hold::{HoldReason, HoldScope};
 use origo_adapter::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use origo_adapter::core::index::{Kind, Row};
+use origo_adapter::store::journal::Summed;
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::store::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
@@ -233,6 +234,9 @@ impl Store for FusedStore {
     }
     fn regress(&self, at: Option<Timestamp>, cause: String) -> Verb<'_, ()> {
         fused!(self, self.store.regress(at, cause))
+    }
+    fn heads(&self) -> Verb<'_, Summed> {
+        fused!(self, self.store.heads())
     }
     fn counts(&self) -> Verb<'_, Counts> {
         fused!(self, self.store.counts())

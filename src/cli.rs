@@ -4,6 +4,8 @@
 //! May use `config`, `daemon`, `simulator`, `demo` and `telemetry`.
 
 mod apply;
+mod audit;
+mod data;
 mod hold;
 mod remote;
 
@@ -24,6 +26,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::net::TcpListener;
 
 use self::apply::Apply;
+use self::data::{Backup, Migrate, Restore};
 use self::hold::Hold;
 use self::remote::Asked;
 use crate::clock::{Clock as _, SystemClock};
@@ -72,6 +75,15 @@ enum Command {
     Hold(Hold),
     /// Let what was held go on
     Release(Hold),
+    /// Copy the database to a new file; the daemon may run
+    Backup(Backup),
+    /// Put a copy of the database in its place; the daemon must not run
+    Restore(Restore),
+    /// Bring the database's schema up to date; the daemon must not run, and does the same when it starts
+    Migrate(Migrate),
+    /// Look after the journal
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Make keys for the API
     #[command(subcommand)]
     ApiKey(ApiKey),
@@ -236,6 +248,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Hold(options) => hold::hold(cli.config.as_deref(), &options),
         Command::Release(options) => hold::release(cli.config.as_deref(), &options),
+        Command::Backup(options) => data::backup(cli.config.as_deref(), &options),
+        Command::Restore(options) => data::restore(cli.config.as_deref(), &options),
+        Command::Migrate(options) => data::migrate(cli.config.as_deref(), &options),
+        Command::Audit(audit::Command::Verify(options)) => {
+            audit::verify(cli.config.as_deref(), &options)
+        }
         Command::ApiKey(ApiKey::New(options)) => new_key(&options),
     }
 }

@@ -5,6 +5,7 @@
 
 mod build;
 mod connectors;
+mod head;
 mod loops;
 mod online;
 mod people;
@@ -27,8 +28,10 @@ use crate::engine::Engine;
 use crate::lifecycle::{Lifecycle, Outcome, Signals};
 use crate::manager::Manager;
 use crate::store::Store;
+use crate::store::head::HeadFile;
+use crate::store::journal;
 use crate::store::sqlite::{self, Sqlite};
-use crate::telemetry::{DAEMON_READY, DAEMON_STARTING, DAEMON_STOPPED};
+use crate::telemetry::{self, DAEMON_READY, DAEMON_STARTING, DAEMON_STOPPED};
 use crate::worker;
 
 /// Runs the daemon until it is told to stop.
@@ -39,7 +42,12 @@ pub async fn run(config: &Config, signals: Signals) -> anyhow::Result<Outcome> {
     lifecycle.ready(&format!("serving on {}", daemon.address));
     emit!(DAEMON_READY, address = %daemon.address; "serving on {}", daemon.address);
     let outcome = lifecycle.run(signals).await;
-    emit!(DAEMON_STOPPED, outcome = ?outcome; "stopped: {outcome:?}");
+    head::keep(&daemon.engine, &daemon.head).await;
+    let heads = match daemon.engine.store().heads().await {
+        Ok(heads) => journal::hex(&heads.hash),
+        Err(error) => telemetry::chain(&error),
+    };
+    emit!(DAEMON_STOPPED, outcome = ?outcome, journal.heads = %heads; "stopped: {outcome:?}");
     Ok(outcome)
 }
 
@@ -51,6 +59,7 @@ pub struct Daemon {
     pub engine: Arc<Engine>,
     /// The credential managers, by name.
     pub managers: BTreeMap<String, Arc<Manager>>,
+    head: HeadFile,
 }
 
 impl Daemon {
@@ -69,6 +78,15 @@ impl Daemon {
             clock,
             policy(config),
         ));
+        let head = HeadFile::new(&config.store.head);
+        // Before the first commit, which would move the head on.
+        head::compare(&engine, &head).await.with_context(|| {
+            format!(
+                "comparing {} with {}",
+                path.display(),
+                config.store.head.display()
+            )
+        })?;
         worker::recover(&engine, engine.now())
             .await
             .with_context(|| format!("taking over what was under way in {}", path.display()))?;
@@ -93,6 +111,8 @@ impl Daemon {
         if crashed {
             loops::spawn_check(lifecycle, &engine, path);
         }
+        head::spawn(lifecycle, &engine, &head);
+        head::spawn_reading(lifecycle, &engine, managers.values().cloned().collect());
         loops::spawn_timer(lifecycle, &engine);
         loops::spawn_recovery(lifecycle, &engine, build::longest_request(config));
         connectors::spawn(lifecycle, &engine, config)?;
@@ -110,6 +130,7 @@ impl Daemon {
             address,
             engine,
             managers,
+            head,
         })
     }
 }

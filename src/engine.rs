@@ -5,6 +5,7 @@
 //! after its commit.
 
 mod holds;
+mod regressed;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

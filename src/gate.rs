@@ -19,6 +19,10 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(40),
     Duration::from_mins(1),
 ];
+/// Who refuses us for so long will not take us back by itself: a person must act.
+const QUARANTINED_AFTER: Duration = Duration::from_mins(30);
+/// Between probes then.
+const QUARANTINE_PAUSE: Duration = Duration::from_mins(15);
 /// One refusal may be one call's bad luck; so many in a row are the service's.
 const REFUSALS: u32 = 2;
 
@@ -41,6 +45,10 @@ struct State {
     closed_until: Option<Timestamp>,
     /// Since when nothing but 403 is answered.
     throttled_since: Option<Timestamp>,
+    /// Since when our credentials are refused, and nothing else.
+    refused_since: Option<Timestamp>,
+    /// So long that it is rarely asked.
+    quarantined_at: Option<Timestamp>,
     condition: Condition,
 }
 
@@ -71,6 +79,17 @@ impl Condition {
     }
 }
 
+/// What an answer did to the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// It was open.
+    Nothing,
+    /// It was paused.
+    FromPause,
+    /// It was quarantined.
+    FromQuarantine,
+}
+
 /// What a refusal did to the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -78,6 +97,8 @@ pub enum Verdict {
     Unchanged,
     /// It closed now.
     Paused(Condition),
+    /// It was refused for so long that it is rarely asked from now on.
+    Quarantined,
 }
 
 impl Gate {
@@ -104,12 +125,35 @@ impl Gate {
         self.state().closed_until.filter(|until| *until > now)
     }
 
-    /// A call through the gate had an answer. `true` where that opened it.
-    pub fn succeeded(&self) -> bool {
+    /// A call through the gate had an answer.
+    pub fn succeeded(&self) -> Opened {
         let mut state = self.state();
-        let was_closed = state.closed_until.is_some();
+        let opened = match (state.closed_until, state.quarantined_at) {
+            (_, Some(_)) => Opened::FromQuarantine,
+            (Some(_), None) => Opened::FromPause,
+            (None, None) => Opened::Nothing,
+        };
         *state = State::default();
-        was_closed
+        opened
+    }
+
+    /// Since when it is rarely asked, having been refused for long; `None`: it is not.
+    pub fn quarantined_at(&self) -> Option<Timestamp> {
+        self.state().quarantined_at
+    }
+
+    /// A person says that it may work again: the next probe may go at once.
+    pub fn probe(&self) {
+        self.unused(Timestamp(0));
+    }
+
+    /// Another service of the same manager takes us back: it is probed at once, and as before.
+    pub fn end_quarantine(&self) {
+        let mut state = self.state();
+        if state.quarantined_at.take().is_some() {
+            state.refused_since = None;
+            state.closed_until = Some(Timestamp(0));
+        }
     }
 
     /// The probe that passed was not sent after all: the next may go at once.
@@ -145,14 +189,31 @@ impl Gate {
         if !was_closed && condition == Condition::Unreachable && state.refusals < REFUSALS {
             return Verdict::Unchanged;
         }
+        if condition == Condition::Refused {
+            state.refused_since.get_or_insert(now);
+        } else if state.quarantined_at.is_none() {
+            state.refused_since = None;
+        }
+        let is_due = state
+            .refused_since
+            .is_some_and(|since| now.since(since) >= QUARANTINED_AFTER);
+        let quarantined = is_due && state.quarantined_at.is_none();
+        if quarantined {
+            state.quarantined_at = Some(now);
+        }
         let index = usize::try_from(state.pauses).unwrap_or(usize::MAX);
-        let pause = PAUSES.get(index).copied().unwrap_or(Duration::from_mins(1));
+        let pause = match state.quarantined_at {
+            Some(_) => QUARANTINE_PAUSE,
+            None => PAUSES.get(index).copied().unwrap_or(Duration::from_mins(1)),
+        };
         state.pauses = state.pauses.saturating_add(1);
         let pause = pause.max(retry_after.unwrap_or_default().min(Duration::from_mins(5)));
         state.closed_until = Some(now.plus(pause));
         let changed = !was_closed || state.condition != condition;
         state.condition = condition;
-        if changed {
+        if quarantined {
+            Verdict::Quarantined
+        } else if changed {
             Verdict::Paused(condition)
         } else {
             Verdict::Unchanged
@@ -223,7 +284,7 @@ mod tests {
             gate.refused(Trouble::TimedOut, None, Timestamp(0)),
             Verdict::Unchanged
         );
-        assert!(!gate.succeeded());
+        assert_eq!(gate.succeeded(), Opened::Nothing);
         assert_eq!(
             gate.refused(Trouble::ServerError, None, Timestamp(0)),
             Verdict::Unchanged
@@ -261,7 +322,7 @@ mod tests {
                 Verdict::Unchanged
             );
         }
-        assert!(gate.succeeded());
+        assert_eq!(gate.succeeded(), Opened::FromPause);
         assert_eq!(gate.pass(Timestamp(now), BOUND), None);
     }
 
@@ -276,6 +337,80 @@ mod tests {
         gate.succeeded();
         let verdict = gate.refused(Trouble::Window, None, Timestamp(360_000));
         assert_eq!(verdict, Verdict::Paused(Condition::Throttled));
+    }
+
+    /// Refuses at each probe for so many minutes; the pauses in seconds between the last probes.
+    fn refused_for(gate: &Gate, trouble: Trouble, minutes: i64) -> (Vec<Verdict>, Vec<i64>) {
+        let (mut now, mut told, mut pauses) = (0, Vec::new(), Vec::new());
+        while now <= minutes * 60_000 {
+            assert_eq!(gate.pass(Timestamp(now), BOUND), None);
+            told.push(gate.refused(trouble, None, Timestamp(now)));
+            let next = gate.closed_until(Timestamp(now)).unwrap();
+            pauses.push((next.0 - now) / 1000);
+            now = next.0;
+        }
+        (told, pauses)
+    }
+
+    #[test]
+    fn who_refuses_us_for_half_an_hour_is_quarantined_once_and_rarely_asked() {
+        let gate = Gate::default();
+        let (told, pauses) = refused_for(&gate, Trouble::Credentials, 120);
+        let notices = told.iter().filter(|told| **told == Verdict::Quarantined);
+        assert_eq!(notices.count(), 1);
+        let before = pauses.iter().filter(|pause| **pause <= 60);
+        assert!(before.count() >= 30, "{pauses:?}");
+        assert_eq!(pauses[pauses.len() - 4..], [900; 4]);
+        let since = gate.quarantined_at().unwrap();
+        assert!((1_800_000..1_860_001).contains(&since.0), "{since:?}");
+        // A person asks for a probe, which fails: it stays quarantined, and nobody is told again.
+        gate.probe();
+        assert_eq!(gate.pass(Timestamp(9_000_000), BOUND), None);
+        let again = gate.refused(Trouble::Credentials, None, Timestamp(9_000_000));
+        assert_eq!(again, Verdict::Unchanged);
+        assert_eq!(
+            gate.closed_until(Timestamp(9_000_000)),
+            Some(Timestamp(9_900_000))
+        );
+        assert_eq!(gate.succeeded(), Opened::FromQuarantine);
+        assert_eq!(gate.quarantined_at(), None);
+        assert_eq!(gate.succeeded(), Opened::Nothing);
+    }
+
+    #[test]
+    fn one_service_takes_the_other_out_of_quarantine() {
+        let gate = Gate::default();
+        gate.end_quarantine();
+        assert_eq!(gate.succeeded(), Opened::Nothing, "there was none");
+        refused_for(&gate, Trouble::Credentials, 60);
+        gate.end_quarantine();
+        assert_eq!(gate.quarantined_at(), None);
+        assert_eq!(gate.pass(Timestamp(3_600_000), BOUND), None);
+        assert_eq!(gate.succeeded(), Opened::FromPause);
+    }
+
+    #[test]
+    fn who_is_merely_unreachable_is_not_quarantined() {
+        for trouble in [Trouble::TimedOut, Trouble::ServerError] {
+            let gate = Gate::default();
+            gate.refused(trouble, None, Timestamp(0));
+            let (told, pauses) = refused_for(&gate, trouble, 120);
+            assert!(!told.contains(&Verdict::Quarantined));
+            assert!(pauses.iter().all(|pause| *pause <= 60), "{pauses:?}");
+            assert_eq!(gate.quarantined_at(), None);
+        }
+    }
+
+    #[test]
+    fn refusals_count_from_the_first_after_anything_else() {
+        let gate = Gate::default();
+        gate.refused(Trouble::Credentials, None, Timestamp(0));
+        gate.refused(Trouble::ServerError, None, Timestamp(1_000_000));
+        gate.refused(Trouble::Credentials, None, Timestamp(1_100_000));
+        let early = gate.refused(Trouble::Credentials, None, Timestamp(2_899_999));
+        assert_eq!(early, Verdict::Unchanged);
+        let due = gate.refused(Trouble::Credentials, None, Timestamp(2_900_000));
+        assert_eq!(due, Verdict::Quarantined);
     }
 
     #[test]
@@ -335,7 +470,7 @@ mod tests {
             ]
         );
         assert_eq!(gate.condition(), Condition::Unreachable);
-        assert!(gate.succeeded());
+        assert_eq!(gate.succeeded(), Opened::FromPause);
         assert_eq!(gate.condition(), Condition::Ok);
         let again = gate.refused(Trouble::Window, None, Timestamp(0));
         assert_eq!(again, paused(Condition::Throttled));

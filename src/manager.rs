@@ -101,6 +101,19 @@ impl Manager {
         })
     }
 
+    /// Since when it refuses us for so long that it is rarely asked, by the time of windows.
+    #[must_use]
+    pub fn quarantined_at(&self) -> Option<Timestamp> {
+        let gates = [&self.gate, &self.feed_gate];
+        gates.iter().filter_map(|gate| gate.quarantined_at()).min()
+    }
+
+    /// Asks it at once, whatever it said before.
+    pub fn probe(&self) {
+        self.gate.probe();
+        self.feed_gate.probe();
+    }
+
     /// Waiting users must be read: there is no feed, or it does not tell.
     #[must_use]
     pub fn must_read_waiting(&self) -> bool {

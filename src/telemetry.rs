@@ -147,8 +147,13 @@ events! {
     BATCH_WRITTEN = "OA-4103" "batch.written" INFO;
     CONNECTOR_PAUSED = "OA-4104" "connector.paused" WARN;
     CONNECTOR_RESUMED = "OA-4105" "connector.resumed" INFO;
+    MANAGER_QUARANTINED = "OA-4011" "manager.quarantined" ERROR;
+    MANAGER_TAKEN_BACK = "OA-4012" "manager.taken_back" INFO;
     STORE_FAILED = "OA-5001" "store.failed" ERROR;
     STORE_DAMAGED = "OA-5002" "store.damaged" ERROR;
+    STORE_REGRESSED = "OA-5011" "store.regressed" ERROR;
+    STORE_CAUGHT_UP = "OA-5012" "store.caught_up" INFO;
+    HEAD_FAILED = "OA-5013" "head.failed" WARN;
     API_REQUEST = "OA-6001" "api.request" DEBUG;
     API_FAILED = "OA-6002" "api.failed" ERROR;
     WEBHOOK_DELIVERED = "OA-7001" "webhook.delivered" DEBUG;

@@ -19,12 +19,13 @@ use crate::core::observation::{Answer, Fault, Observation, Rejection};
 use crate::core::window::Turns;
 use crate::emit;
 use crate::engine::Engine;
-use crate::gate::{Condition, Gate, Verdict};
+use crate::gate::{Condition, Gate, Opened, Verdict};
 use crate::manager::{Echo, Manager};
 use crate::origo::{self, Service, Trouble};
 use crate::store::{self, Claim, Due, DueQuery, Error};
 use crate::telemetry::{
-    EFFECT_DONE, EFFECT_RETRY, SERVICE_PAUSED, SERVICE_RESUMED, WINDOW_LOWERED,
+    EFFECT_DONE, EFFECT_RETRY, MANAGER_QUARANTINED, MANAGER_TAKEN_BACK, SERVICE_PAUSED,
+    SERVICE_RESUMED, WINDOW_LOWERED,
 };
 
 /// So much of the lease must be left before the first byte, beyond the request's own time (contract.md section 2, Leases).
@@ -366,12 +367,13 @@ pub(crate) fn paused(
     trouble: Trouble,
     error: &origo::Error,
 ) {
-    let Verdict::Paused(condition) =
-        service
-            .gate
-            .refused(trouble, error.retry_after, engine.window_time())
-    else {
-        return;
+    let verdict = service
+        .gate
+        .refused(trouble, error.retry_after, engine.window_time());
+    let condition = match verdict {
+        Verdict::Unchanged => return,
+        Verdict::Quarantined => return quarantined(manager, service, error),
+        Verdict::Paused(condition) => condition,
     };
     let name = service.name;
     emit!(SERVICE_PAUSED, manager.name = %manager.name, service = name, condition = condition.name(), error = %error;
@@ -385,6 +387,21 @@ pub(crate) fn paused(
     }
 }
 
+/// Says it once a manager: both of its services are refused for the same reason.
+fn quarantined(manager: &Manager, service: &Paused<'_>, error: &origo::Error) {
+    let gates = [&manager.gate, &manager.feed_gate];
+    let known = gates
+        .iter()
+        .filter(|gate| gate.quarantined_at().is_some())
+        .count();
+    if known > 1 {
+        return;
+    }
+    let name = service.name;
+    emit!(MANAGER_QUARANTINED, manager.name = %manager.name, service = name, error = %error;
+        "{} refuses us for half an hour, and is asked every 15 minutes from now on: {error}", manager.name);
+}
+
 /// A service that refused.
 pub(crate) struct Paused<'a> {
     pub(crate) gate: &'a Gate,
@@ -394,9 +411,19 @@ pub(crate) struct Paused<'a> {
 
 /// Opens a gate, and says so where it was closed.
 pub(crate) fn resumed(manager: &Manager, gate: &Gate, service: &str) {
-    if gate.succeeded() {
-        emit!(SERVICE_RESUMED, manager.name = %manager.name, service = service;
-            "{service} of {} answers again", manager.name);
+    match gate.succeeded() {
+        Opened::Nothing => {}
+        Opened::FromPause => {
+            emit!(SERVICE_RESUMED, manager.name = %manager.name, service = service;
+                "{service} of {} answers again", manager.name);
+        }
+        Opened::FromQuarantine => {
+            for other in [&manager.gate, &manager.feed_gate] {
+                other.end_quarantine();
+            }
+            emit!(MANAGER_TAKEN_BACK, manager.name = %manager.name, service = service;
+                "{} takes our calls again", manager.name);
+        }
     }
 }
 

@@ -57,6 +57,11 @@ pub(super) async fn release(api: &Api, call: &Call) -> Result<Reply, Problem> {
             person(api.wish(id, call, decide).await?)
         }
         Target::Scope(scope) => {
+            for manager in &api.schedule.managers {
+                if scope.covers(manager.id) && manager.quarantined_at().is_some() {
+                    manager.probe();
+                }
+            }
             api.engine.release(scope.clone(), &call.caller).await?;
             release_guarded(api, call, &scope).await?;
             standing(api, scope).await
@@ -145,9 +150,21 @@ async fn standing(api: &Api, scope: HoldScope) -> Result<Reply, Problem> {
     ))
 }
 
-/// Everything that is held as a whole.
+/// Everything that is held as a whole, managers that refuse us for long among them.
 pub(super) async fn all(api: &Api) -> Result<Vec<StandingHold>, Problem> {
-    Ok(api.engine.store().holds().await?)
+    let mut holds = api.engine.store().holds().await?;
+    for manager in &api.schedule.managers {
+        if let Some(at) = manager.quarantined_at() {
+            let ago = api.engine.window_time().0.saturating_sub(at.0);
+            holds.push(StandingHold {
+                scope: HoldScope::Manager(manager.id),
+                reason: HoldReason::Quarantine,
+                since: Timestamp(api.engine.now().0.saturating_sub(ago)),
+                cause: manager.gate.condition().name().to_owned(),
+            });
+        }
+    }
+    Ok(holds)
 }
 
 /// A hold as answers show it.

@@ -217,7 +217,13 @@ fn store(mut table: Table<'_>) -> Option<Store> {
             .ok_or_else(|| "must be sqlite:// and the absolute path of a file".into())
     });
     table.close();
-    Some(Store { path: path? })
+    let path = path?;
+    let mut head = path.clone().into_os_string();
+    head.push(".head");
+    Some(Store {
+        head: head.into(),
+        path,
+    })
 }
 
 fn api(notes: &Notes<'_>, mut table: Table<'_>) -> Option<Api> {

@@ -239,6 +239,8 @@ pub struct MassChangeGuard {
 pub struct Store {
     /// The `SQLite` file, an absolute path.
     pub path: PathBuf,
+    /// Where it is kept beside the database how far that came: `head` in systemd's state directory, else `FILE.head`.
+    pub head: PathBuf,
 }
 
 /// The HTTP API.
@@ -342,16 +344,29 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Where systemd says that our files lie.
+const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
+
 /// Reads and checks the configuration: built-in defaults, then `path`, then the pairs of
-/// `environment` that begin with `ORIGO_ADAPTER__`.
+/// `environment` that begin with `ORIGO_ADAPTER__`; systemd's `STATE_DIRECTORY` says where `head` lies.
 pub fn load(
     path: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Config, Error> {
-    let layers = layers::merge(path, environment).map_err(|complaint| Error {
+    let (of_systemd, ours): (Vec<_>, Vec<_>) =
+        environment.partition(|(name, _)| name == STATE_DIRECTORY);
+    let layers = layers::merge(path, ours.into_iter()).map_err(|complaint| Error {
         complaints: vec![complaint],
     })?;
-    check::check(&layers)
+    let mut config = check::check(&layers)?;
+    // systemd names several with colons between.
+    let directory = of_systemd
+        .first()
+        .and_then(|(_, names)| names.split(':').next());
+    if let Some(directory) = directory.filter(|directory| !directory.is_empty()) {
+        config.store.head = Path::new(directory).join("head");
+    }
+    Ok(config)
 }
 
 /// Returns the part of the process's environment that is configuration.
@@ -362,7 +377,7 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
             let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
             (lossy(name), lossy(value))
         })
-        .filter(|(name, _)| name.starts_with(layers::PREFIX))
+        .filter(|(name, _)| name.starts_with(layers::PREFIX) || name == STATE_DIRECTORY)
 }
 
 /// Tells whether a site may give something this name.

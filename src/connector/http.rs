@@ -14,7 +14,7 @@ use crate::budget::Budget;
 use crate::core::ids::Timestamp;
 use crate::core::record::{Act, Contents, Outcome};
 use crate::emit;
-use crate::gate::{Gate, Verdict};
+use crate::gate::{Gate, Opened, Verdict};
 use crate::origo::{Transport, TransportError, Trouble};
 use crate::store::{Error, Grant};
 use crate::telemetry::{CONNECTOR_PAUSED, CONNECTOR_RESUMED};
@@ -95,13 +95,18 @@ impl Desk {
         let (name, at) = (&self.connector.name, self.engine.window_time());
         match ended.trouble {
             Some(trouble) => {
-                if let Verdict::Paused(condition) = http.gate.refused(trouble, None, at) {
-                    emit!(CONNECTOR_PAUSED, access_system.name = %name, condition = condition.name(), error = %ended.what;
-                        "access system {name} is {}: {}", condition.name(), ended.what);
+                let condition = match http.gate.refused(trouble, None, at) {
+                    Verdict::Paused(condition) => Some(condition.name()),
+                    Verdict::Quarantined => Some("quarantined"),
+                    Verdict::Unchanged => None,
+                };
+                if let Some(condition) = condition {
+                    emit!(CONNECTOR_PAUSED, access_system.name = %name, condition = condition, error = %ended.what;
+                        "access system {name} is {condition}: {}", ended.what);
                 }
             }
             None => {
-                if http.gate.succeeded() {
+                if http.gate.succeeded() != Opened::Nothing {
                     emit!(CONNECTOR_RESUMED, access_system.name = %name; "access system {name} answers again");
                 }
             }

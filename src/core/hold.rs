@@ -65,7 +65,7 @@ impl HoldReason {
     }
 
     /// Keeps every new call at a manager from being claimed. A store that went back holds each person by itself, until
-    /// that person was read ([`super::plan::is_unread`]).
+    /// that person was read ([`super::plan::regressed`]).
     #[must_use]
     pub fn stops_claims(self) -> bool {
         match self {

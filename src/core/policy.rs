@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::ids::AcsSystemId;
+use super::ids::{AcsSystemId, Timestamp};
 use super::record::Field;
 
 /// What `step` needs to know of the configuration (contract.md section 4).
@@ -17,6 +17,8 @@ pub struct Policy {
     pub late_effect_bound: Duration,
     /// After so long without success an object counts as stuck; it is still retried.
     pub give_up_after: Duration,
+    /// The store is older than what was done before then: who was not read since is done nothing new for.
+    pub regressed_at: Option<Timestamp>,
     /// One entry a configured credential manager. An enrollment whose manager is missing here owes nothing.
     pub managers: BTreeMap<AcsSystemId, ManagerPolicy>,
     /// The access systems that take records, and what those say.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::effect::Lane;
+use super::hold::HoldReason;
 use super::identity::{
     CmUserState, DoubtStage, Enrollment, Identity, Key, Parent, Phone, Refusal, Trouble,
 };
@@ -142,6 +143,9 @@ pub fn automation(
     }
     if let Some(hold) = identity.held {
         return state("held", Some(hold.reason.name()));
+    }
+    if plan::regressed::is_unread(policy, enrollment) {
+        return state("held", Some(HoldReason::StateRegressed.name()));
     }
     let stuck = |trouble: &Trouble| trouble.is_stuck(policy.give_up_after, now);
     match &enrollment.user.state {

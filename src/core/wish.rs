@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+mod hold;
 mod people;
 mod phone;
 mod prune;
 
-use super::hold::{Hold, HoldReason};
+use super::hold::HoldReason;
 use super::identity::{
     AcsUser, Automation, CmUser, CmUserState, Enrollment, Identity, Parent, Profile,
 };
@@ -214,13 +215,7 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
             installation,
             resend,
         } => invite(identity, *manager, installation.as_ref(), *resend),
-        Wish::Hold(reason) => {
-            let hold = Hold {
-                reason: *reason,
-                since: now,
-            };
-            identity.held.get_or_insert(hold);
-        }
+        Wish::Hold(reason) => hold::hold(identity, *reason, now),
         Wish::Release => {
             identity.held = None;
             prune::carry_out(identity, now);

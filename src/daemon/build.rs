@@ -41,6 +41,7 @@ pub fn policy(config: &Config) -> Policy {
         settle_delay: issuance.settle_delay,
         late_effect_bound: issuance.late_effect_bound,
         give_up_after: issuance.give_up_after,
+        regressed_at: None,
         managers: managers.collect(),
         imports: config
             .access_systems

@@ -16,6 +16,7 @@ use crate::lifecycle::{Beat, Lifecycle};
 use crate::manager::Manager;
 use crate::poller::{Polled, Poller};
 use crate::stock::Keeper;
+use crate::store::journal::{self, Summed};
 use crate::store::{self, Counts};
 use crate::telemetry::{self, HEARTBEAT, STORE_DAMAGED, STORE_FAILED};
 use crate::worker::{self, Job, Next, Worker};
@@ -24,6 +25,8 @@ use crate::worker::{self, Job, Next, Worker};
 const CONCURRENCY: usize = 16;
 /// No loop sleeps longer: so a stepped clock is noticed, and the watchdog sees it turn.
 const LONGEST_SLEEP: Duration = Duration::from_secs(20);
+/// A paused feed's gate is looked at this often.
+const LOOK_AT_GATE: Duration = Duration::from_secs(5);
 /// A loop that has not turned for so long hangs.
 pub(super) const TURN_BOUND: Duration = Duration::from_mins(1);
 /// Abandoned claims are looked for this often.
@@ -147,7 +150,8 @@ async fn poll(
         let pause = match poller.turn().await {
             Ok(Polled::More(_)) => Duration::ZERO,
             Ok(Polled::Done(_) | Polled::Failed) => interval.saturating_sub(begun.elapsed()),
-            Ok(Polled::NotBefore(at)) => at.since(engine.now()),
+            // Somebody may open the gate before.
+            Ok(Polled::NotBefore(at)) => at.since(engine.now()).min(LOOK_AT_GATE),
             Err(error) => {
                 store_failed(&error);
                 STORE_PAUSE
@@ -217,6 +221,7 @@ pub(super) fn spawn_heartbeat(
     let (engine, soft, status) = (Arc::clone(engine), lifecycle.soft(), lifecycle.clone());
     let beat = lifecycle.beat("heartbeat", TURN_BOUND);
     lifecycle.spawn("heartbeat", async move {
+        let mut anchor = Anchor::default();
         loop {
             sleep(every, &beat, &soft).await;
             if soft.is_cancelled() {
@@ -224,10 +229,11 @@ pub(super) fn spawn_heartbeat(
             }
             let condition: Vec<String> = managers.iter().map(|manager| condition(manager)).collect();
             let condition = condition.join(", ");
-            match standing(&engine).await {
-                Ok((counts, held)) => {
+            match standing(&engine, &mut anchor).await {
+                Ok((counts, held, heads)) => {
                     status.status(&format!("{} identities; HID: {condition}{held}", counts.identities));
-                    emit!(HEARTBEAT, identities = counts.identities, claims = counts.claims, owed = ?counts.owed, hid = %condition, held = %held;
+                    emit!(HEARTBEAT, identities = counts.identities, claims = counts.claims, owed = ?counts.owed, hid = %condition, held = %held,
+                        journal.identities = heads.identities, journal.heads = %journal::hex(&heads.hash);
                         "{} identities; HID: {condition}{held}", counts.identities);
                 }
                 Err(error) => store_failed(&error),
@@ -237,7 +243,11 @@ pub(super) fn spawn_heartbeat(
 }
 
 /// What is counted, and what is held as a whole.
-async fn standing(engine: &Engine) -> Result<(Counts, String), store::Error> {
+async fn standing(
+    engine: &Engine,
+    anchor: &mut Anchor,
+) -> Result<(Counts, String, Summed), store::Error> {
+    let heads = anchor.heads(engine).await?;
     let counts = engine.store().counts().await?;
     let holds = engine.store().holds().await?;
     let holds = holds.iter().map(|hold| match &hold.scope {
@@ -245,7 +255,26 @@ async fn standing(engine: &Engine) -> Result<(Counts, String), store::Error> {
         HoldScope::Manager(manager) => format!("; {manager} is held: {}", hold.reason.name()),
         HoldScope::Part(_, part) => format!("; {part} is held: {}", hold.reason.name()),
     });
-    Ok((counts, holds.collect()))
+    Ok((counts, holds.collect(), heads))
+}
+
+/// The hash over the ends of all journals, which the log keeps outside the store. Made anew only where something was
+/// committed, and no more often than it is told: a seek for each identity, some 0.3 s of one thread for 100,000.
+#[derive(Default)]
+struct Anchor(Option<(u64, Summed)>);
+
+impl Anchor {
+    async fn heads(&mut self, engine: &Engine) -> Result<Summed, store::Error> {
+        let commits = engine.store().head().await?.commits;
+        match self.0 {
+            Some((known, heads)) if known == commits => Ok(heads),
+            Some(_) | None => {
+                let heads = engine.store().heads().await?;
+                self.0 = Some((commits, heads));
+                Ok(heads)
+            }
+        }
+    }
 }
 
 /// HID's condition as a manager's gates saw it last (contract.md section 6).
@@ -255,15 +284,20 @@ fn condition(manager: &Manager) -> String {
     } else {
         manager.gate.condition().name()
     };
+    let quarantine = if manager.quarantined_at().is_some() {
+        ", in quarantine"
+    } else {
+        ""
+    };
     format!(
-        "{} {condition}, feed {}",
+        "{} {condition}, feed {}{quarantine}",
         manager.name,
         manager.feed_gate.condition().name()
     )
 }
 
 /// Waits for so long, whatever becomes of the wall clock, or for the end.
-async fn sleep(pause: Duration, beat: &Beat, soft: &CancellationToken) {
+pub(super) async fn sleep(pause: Duration, beat: &Beat, soft: &CancellationToken) {
     let until = tokio::time::Instant::now() + pause;
     loop {
         beat.turn();

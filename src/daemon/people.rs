@@ -41,12 +41,12 @@ async fn watch(api: Arc<Api>, wanted: DesiredState, beat: Beat, soft: Cancellati
         beat.turn();
         let now = look(&wanted.directory);
         // A file that is still being written has changed by the next look.
-        if now.is_some() && now == seen && now != applied {
-            if let Some(files) = &now
-                && apply(&api, files, wanted.prune, &beat).await
-            {
-                applied.clone_from(&now);
-            }
+        if let Some(files) = &now
+            && now == seen
+            && now != applied
+            && apply(&api, files, wanted.prune, &beat).await
+        {
+            applied.clone_from(&now);
         }
         seen = now;
         tokio::select! {

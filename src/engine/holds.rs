@@ -43,7 +43,10 @@ impl Engine {
                 self.let_go(hold.scope, &reasons, cause).await?;
             }
         }
-        self.let_go(scope, &reasons, cause).await
+        self.let_go(scope, &reasons, cause).await?;
+        // Whoever rests looks again, even where nothing was held: a gate may be open to a probe.
+        self.committed.send_replace(());
+        Ok(())
     }
 
     /// Lets go of what is held in a scope for one of these reasons.

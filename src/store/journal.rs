@@ -66,6 +66,68 @@ pub fn verify_journal(identity: IdentityId, rows: &[JournalRow]) -> Result<Hash,
     Ok(head)
 }
 
+/// What the hash over heads is about, and its version.
+const HEADS: &[u8] = b"origo-adapter heads 1";
+
+/// The ends of all journals, on their way into one hash. Kept elsewhere it shows that rows were cut off an end.
+pub struct Heads {
+    context: Context,
+    identities: u64,
+}
+
+/// The ends of all journals in one hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summed {
+    /// How many have a journal, those that are gone included.
+    pub identities: u64,
+    /// Over all of their heads.
+    pub hash: Hash,
+}
+
+impl Default for Heads {
+    fn default() -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(HEADS);
+        Self {
+            context,
+            identities: 0,
+        }
+    }
+}
+
+impl Heads {
+    /// The next head, in descending order of ids.
+    pub fn add(&mut self, identity: IdentityId, seq: u64, hash: &Hash) {
+        self.identities += 1;
+        self.context.update(identity.0.as_bytes());
+        self.context.update(&seq.to_be_bytes());
+        self.context.update(hash);
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn sum(self) -> Summed {
+        let mut hash = ROOT;
+        hash.copy_from_slice(self.context.finish().as_ref());
+        Summed {
+            identities: self.identities,
+            hash,
+        }
+    }
+}
+
+/// As logs and commands show it.
+#[must_use]
+pub fn hex(hash: &Hash) -> String {
+    let mut text = String::with_capacity(2 * hash.len());
+    for byte in hash {
+        for digit in [byte >> 4, byte & 0xF] {
+            text.push(char::from_digit(digit.into(), 16).unwrap_or('?'));
+        }
+    }
+    text
+}
+
 /// Absent, or its length and itself: no two lists of texts have the same bytes.
 fn text(context: &mut Context, text: Option<&str>) {
     match text {

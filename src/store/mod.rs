@@ -20,6 +20,7 @@ use crate::core::index::{Kind, Row};
 use crate::core::state::Change;
 use crate::core::stock::Stock;
 
+pub mod head;
 pub mod journal;
 mod outbox;
 mod session;
@@ -111,6 +112,9 @@ pub trait Store: Send + Sync {
     /// An identity's journal, oldest first.
     fn journal(&self, id: IdentityId) -> Verb<'_, Vec<JournalRow>>;
 
+    /// The ends of all journals of one moment in one hash. Costs a seek for each identity that ever was.
+    fn heads(&self) -> Verb<'_, journal::Summed>;
+
     /// Events, newest first unless asked otherwise.
     fn events(&self, query: EventQuery) -> Verb<'_, Vec<Event>>;
 
@@ -162,6 +166,13 @@ pub trait Store: Send + Sync {
 
     /// Every hold but those on single identities, by scope and reason.
     fn holds(&self) -> Verb<'_, Vec<StandingHold>>;
+
+    /// Which database this is, and how far it came.
+    fn head(&self) -> Verb<'_, Head>;
+
+    /// Marks the store as older than what was done before then, and holds everything as `state_regressed`; `None`: it
+    /// has caught up.
+    fn regress(&self, at: Option<Timestamp>, cause: String) -> Verb<'_, ()>;
 
     /// The database answers.
     fn ping(&self) -> Verb<'_, ()>;
@@ -328,6 +339,17 @@ pub struct StandingHold {
     pub since: Timestamp,
     /// Who caused it: an API key's name, or what of ours.
     pub cause: String,
+}
+
+/// Which database it is, and how far it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Random; a copy has the same.
+    pub database: Uuid,
+    /// How many transactions wrote to it, ever.
+    pub commits: u64,
+    /// When it was found older than what was done, until all was read again.
+    pub regressed_at: Option<Timestamp>,
 }
 
 /// Where a feed's reading stands.

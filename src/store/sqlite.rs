@@ -5,9 +5,12 @@
 //! all; a second daemon is kept out by a lock on `FILE.lock`, so that claims found at opening are known
 //! to be a dead owner's.
 
+pub mod audit;
 mod cells;
+pub mod copies;
 mod feeds;
 mod group;
+mod head;
 mod holds;
 mod open;
 mod outbox;
@@ -26,10 +29,11 @@ use uuid::Uuid;
 
 use self::group::{Write, Writer};
 use self::open::Place;
+use super::journal::Summed;
 use super::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
-    EventQuery, Feed, Grant, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery, Settled,
-    Slot, StandingHold, Store, Verb, Webhook,
+    EventQuery, Feed, Grant, Head, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery,
+    Settled, Slot, StandingHold, Store, Verb, Webhook,
 };
 use crate::core::announce::EventType;
 use crate::core::effect::{Class, Lane};
@@ -169,6 +173,23 @@ impl Sqlite {
         tokio::task::spawn_blocking(move || work(&database.reader()))
             .await
             .map_err(|error| Error::Database(Box::new(error)))?
+    }
+
+    /// What takes long, on a connection of its own: the readers have other work to do.
+    async fn read_apart<T>(&self, work: fn(&Connection) -> Result<T, Error>) -> Result<T, Error>
+    where
+        T: Send + 'static,
+    {
+        let Some(place) = &self.database.place else {
+            return self.read(work).await;
+        };
+        let conn = place.reader()?;
+        match &self.database.access {
+            Access::Caller(_) => work(&conn),
+            Access::Background { .. } => tokio::task::spawn_blocking(move || work(&conn))
+                .await
+                .map_err(|error| Error::Database(Box::new(error)))?,
+        }
     }
 
     async fn write(&self, write: Write) -> Result<(), Error> {
@@ -313,21 +334,11 @@ impl Store for Sqlite {
     }
 
     fn check(&self) -> Verb<'_, ()> {
-        Box::pin(async move {
-            let Some(place) = &self.database.place else {
-                return self.read(open::check).await;
-            };
-            // On a connection of its own: the readers have other work to do.
-            let conn = place.reader()?;
-            match &self.database.access {
-                Access::Caller(_) => open::check(&conn),
-                Access::Background { .. } => {
-                    tokio::task::spawn_blocking(move || open::check(&conn))
-                        .await
-                        .map_err(|error| Error::Database(Box::new(error)))?
-                }
-            }
-        })
+        Box::pin(self.read_apart(open::check))
+    }
+
+    fn heads(&self) -> Verb<'_, Summed> {
+        Box::pin(self.read_apart(audit::heads_of))
     }
 
     fn journal(&self, id: IdentityId) -> Verb<'_, Vec<JournalRow>> {
@@ -412,6 +423,14 @@ impl Store for Sqlite {
 
     fn holds(&self) -> Verb<'_, Vec<StandingHold>> {
         Box::pin(self.read(holds::all))
+    }
+
+    fn head(&self) -> Verb<'_, Head> {
+        Box::pin(self.read(head::get))
+    }
+
+    fn regress(&self, at: Option<Timestamp>, cause: String) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::Regress { at, cause }))
     }
 
     fn counts(&self) -> Verb<'_, Counts> {

@@ -61,6 +61,20 @@ impl Site {
 }
 
 #[test]
+fn the_head_lies_in_systemds_directory_else_beside_the_database() {
+    let head = |environment: &[(&str, &str)]| {
+        let pairs = environment.iter();
+        let pairs = pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        config::load(None, pairs).unwrap().store.head
+    };
+    let beside = std::path::Path::new("/var/lib/origo-adapter/state.db.head");
+    assert_eq!(head(&[]), beside);
+    assert_eq!(head(&[("STATE_DIRECTORY", "")]), beside);
+    let given = head(&[("STATE_DIRECTORY", "/var/lib/a:/var/lib/b")]);
+    assert_eq!(given, std::path::Path::new("/var/lib/a/head"));
+}
+
+#[test]
 fn the_defaults_alone_are_good() {
     let config = config::load(None, std::iter::empty()).unwrap();
     assert!(config.credential_managers.is_empty());

@@ -7,6 +7,8 @@ mod api;
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
@@ -28,6 +30,8 @@ mod core_races;
 mod core_reads;
 #[cfg(test)]
 mod core_records;
+#[cfg(test)]
+mod core_regressed;
 #[cfg(test)]
 mod core_seen;
 #[cfg(test)]
@@ -70,11 +74,15 @@ mod origo_stub;
 #[cfg(test)]
 mod origo_token;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 mod power;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
 mod process_support;
+#[cfg(test)]
+mod restored;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{GONE_DUE, Planner, invitation_told_at, is_withdrawn, new_user};
+use super::{GONE_DUE, Planner, invitation_told_at, is_withdrawn, new_user, regressed};
 use crate::core::effect::{Class, Delivery, Effect, Lane, SearchBy};
 use crate::core::identity::{CmUserState, Invitation};
 use crate::core::ids::{HidUserId, Timestamp};
@@ -163,8 +163,11 @@ impl Planner<'_> {
                 invitation.trouble.not_before,
                 effect,
             );
-        } else if !self.enrollment.is_running() || invite.unsure_since.is_some() {
-            // Nothing is made after a stop, nor while an earlier call's outcome is unknown.
+        } else if !self.enrollment.is_running()
+            || invite.unsure_since.is_some()
+            || regressed::is_unread(self.policy, self.enrollment)
+        {
+            // Nothing is made after a stop, nor while an earlier call's outcome is unknown or what was done is forgotten.
         } else if invite.wanted {
             let effect = Effect::CreateInvitation {
                 user: user.clone(),
@@ -199,6 +202,14 @@ impl Planner<'_> {
         }
         if let Some(at) = self.enrollment.look {
             read(self, Class::Confirm, at);
+        }
+        // It shows the phones with their keys as well.
+        let mut phones = self.enrollment.phones.values();
+        let phone_due = phones.find_map(|phone| regressed::phone_due(self.policy, phone));
+        if let Some(at) = regressed::user_due(self.policy, self.enrollment).or(phone_due) {
+            let whose = (self.manager, self.enrollment);
+            let class = regressed::class(self.identity, whose, self.now);
+            read(self, class, at);
         }
         for invitation in self
             .enrollment

@@ -2,6 +2,7 @@
 
 mod enroll;
 mod phone;
+pub mod regressed;
 
 pub use enroll::{PHONE_DUE_AFTER, PHONE_GIVEN_UP_AFTER, SWEEP_AFTER};
 

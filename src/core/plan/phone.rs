@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{GONE_DUE, Planner, is_key_wanted, step_of};
+use super::{GONE_DUE, Planner, is_key_wanted, regressed, step_of};
 use crate::core::effect::{Class, Effect, Lane};
 use crate::core::identity::{DoubtStage, Held, Key, Phone};
 use crate::core::ids::{CredentialId, PartNumber, PhoneId, Timestamp};
@@ -50,6 +50,14 @@ impl Planner<'_> {
         }
         if let Some(at) = again_at {
             read(self, Class::Confirm, at);
+        }
+        // Else the read of its user shows it.
+        if let Some(at) = regressed::phone_due(self.policy, phone)
+            && self.enrollment.user_id().is_none()
+        {
+            let whose = (self.manager, self.enrollment);
+            let class = regressed::class(self.identity, whose, self.now);
+            read(self, class, at);
         }
         if phone.enrolled && phone.status != ContainerStatus::Active {
             let last = phone.read_at.unwrap_or(phone.created_at);
@@ -144,7 +152,10 @@ impl Planner<'_> {
                 credential: credential.clone(),
             };
             self.owe(lane, Class::Withdrawal, held.trouble.not_before, effect);
-        } else if wanted && may_issue(phone, key) {
+        } else if wanted
+            && may_issue(phone, key)
+            && regressed::phone_due(self.policy, phone).is_none()
+        {
             let effect = Effect::Issue {
                 container: phone.container.clone(),
                 part_number: part_number.clone(),

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{feeds, holds, outbox, sessions, slots, write};
+use super::{feeds, head, holds, outbox, sessions, slots, write};
 use crate::core::announce::EventType;
 use crate::core::hold::{HoldReason, HoldScope};
 use crate::core::ids::{AcsSystemId, Timestamp};
@@ -87,6 +87,10 @@ pub(super) enum Write {
         scope: HoldScope,
         reasons: Vec<HoldReason>,
     },
+    Regress {
+        at: Option<Timestamp>,
+        cause: String,
+    },
 }
 
 impl Write {
@@ -124,6 +128,7 @@ impl Write {
             Self::DeleteSession { id, now } => sessions::delete(conn, *id, *now),
             Self::SaveStock { manager, stock } => feeds::save_stock(conn, *manager, stock),
             Self::Hold { hold } => holds::put(conn, hold),
+            Self::Regress { at, cause } => head::regress(conn, *at, cause),
             Self::Release { scope, reasons } => holds::remove(conn, scope, reasons),
         }
     }
@@ -162,6 +167,7 @@ fn try_carry_out(conn: &Connection, writes: &[Write]) -> Result<Vec<Result<(), E
         }
         conn.prepare_cached("RELEASE one")?.execute([])?;
     }
+    head::count(conn)?;
     transaction.commit()?;
     Ok(results)
 }

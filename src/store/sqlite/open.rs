@@ -89,9 +89,19 @@ impl Place {
 
     /// A connection that only reads.
     pub(super) fn reader(&self) -> Result<Connection, Error> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        configured(Connection::open_with_flags(&self.path, flags)?)
+        reader(&self.path)
     }
+
+    /// Where the file is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A connection that only reads, whoever has the file.
+pub(super) fn reader(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    configured(Connection::open_with_flags(path, flags)?)
 }
 
 /// A database that is gone with its connection.
@@ -118,7 +128,7 @@ fn configured(conn: Connection) -> Result<Connection, Error> {
     Ok(conn)
 }
 
-fn refuse_others(conn: &Connection) -> Result<(), Error> {
+pub(super) fn refuse_others(conn: &Connection) -> Result<(), Error> {
     let application: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables > 0 && application != APPLICATION_ID {
@@ -140,8 +150,23 @@ pub(super) fn check(conn: &Connection) -> Result<(), Error> {
     ))
 }
 
-fn migrate(conn: &Connection) -> Result<(), Error> {
-    let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+/// The schema's.
+pub(super) fn version(conn: &Connection) -> Result<i64, Error> {
+    Ok(conn.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+pub(super) fn refuse_newer(conn: &Connection) -> Result<(), Error> {
+    let found = version(conn)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(Error::Newer { found, known });
+    }
+    Ok(())
+}
+
+pub(super) fn migrate(conn: &Connection) -> Result<(), Error> {
+    refuse_newer(conn)?;
+    let found = version(conn)?;
     let mut known = 0;
     for migration in MIGRATIONS {
         known += 1;
@@ -152,9 +177,6 @@ fn migrate(conn: &Connection) -> Result<(), Error> {
             transaction.pragma_update(None, "user_version", known)?;
             transaction.commit()?;
         }
-    }
-    if found > known {
-        return Err(Error::Newer { found, known });
     }
     Ok(())
 }
@@ -181,7 +203,7 @@ fn resolve(path: &Path) -> Result<PathBuf, Error> {
     Ok(parent.join(name))
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)
@@ -197,7 +219,7 @@ fn private(path: &Path, options: &mut OpenOptions) -> Result<File, Error> {
         .map_err(|error| failed("create", path, &error))
 }
 
-fn failed(what: &str, path: &Path, error: &io::Error) -> Error {
+pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> Error {
     Error::Database(format!("cannot {what} {}: {error}", path.display()).into())
 }
 

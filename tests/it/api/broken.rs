@@ -7,10 +7,11 @@ use origo_adapter::core::hold::{HoldReason, HoldScope};
 use origo_adapter::core::ids::{AcsSystemId, IdentityId};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::core::stock::Stock;
+use origo_adapter::store::journal::Summed;
 use origo_adapter::store::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
-    EventQuery, Feed, Grant, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery, Settled,
-    Slot, StandingHold, Store, Verb, Webhook,
+    EventQuery, Feed, Grant, Head, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery,
+    Settled, Slot, StandingHold, Store, Verb, Webhook,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -169,6 +170,18 @@ impl Store for Broken {
     }
 
     fn holds(&self) -> Verb<'_, Vec<StandingHold>> {
+        gone()
+    }
+
+    fn head(&self) -> Verb<'_, Head> {
+        gone()
+    }
+
+    fn regress(&self, _: Option<Timestamp>, _: String) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn heads(&self) -> Verb<'_, Summed> {
         gone()
     }
 

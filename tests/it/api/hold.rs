@@ -1,5 +1,9 @@
 //! Holding and releasing, and what other answers show of it.
 
+use std::time::Duration;
+
+use origo_adapter::gate::{Condition, Verdict};
+use origo_adapter::origo::Trouble;
 use origo_adapter::store::JournalRow;
 use serde_json::{Value, json};
 
@@ -116,6 +120,41 @@ async fn what_is_asked_for_is_one_thing_that_is_there_with_a_key_that_may() {
             assert_eq!(answer.error().0, status, "{path} {asked}");
         }
         let reader = world.call_as(READ, "POST", path, "application/json", r#"{"all": true}"#);
-        assert_eq!(reader.await.status, 401);
+        assert_eq!(reader.await.status, 403);
     }
+}
+
+#[tokio::test]
+async fn a_quarantined_manager_is_shown_as_such_and_released_to_a_probe() {
+    let world = World::new();
+    let (_, automation) = launched(&world).await;
+    let refuse = || {
+        let now = world.engine.window_time();
+        world.manager.gate.refused(Trouble::Credentials, None, now)
+    };
+    assert_eq!(refuse(), Verdict::Paused(Condition::Refused));
+    assert_eq!(
+        shown(&world, &automation).await["state"],
+        "preparing_user",
+        "not yet"
+    );
+    world.advance(Duration::from_mins(30));
+    assert_eq!(refuse(), Verdict::Quarantined);
+    let adapter = shown(&world, &automation).await;
+    assert_eq!(
+        (&adapter["state"], &adapter["reason"]),
+        (&json!("held"), &json!("quarantine"))
+    );
+    let status = world.ok("/adapter/status", json!({})).await;
+    assert_eq!(status["holds"][0]["reason"], "quarantine");
+    assert_eq!(status["holds"][0]["credential_manager"], "hq");
+    let now = world.engine.window_time();
+    let next = world.manager.gate.closed_until(now).unwrap();
+    assert_eq!(next.since(now), Duration::from_mins(15));
+
+    let still = world.ok(RELEASE, json!({"credential_manager": "hq"})).await;
+    assert_eq!(still[0]["reason"], "quarantine", "until a call succeeds");
+    assert_eq!(world.manager.gate.closed_until(now), None, "asked at once");
+    world.manager.gate.succeeded();
+    assert_eq!(shown(&world, &automation).await["state"], "preparing_user");
 }

@@ -18,6 +18,7 @@ use origo_adapter::core::ids::*;
 use origo_adapter::core::observation::*;
 use origo_adapter::core::policy::{ManagerPolicy, Policy};
 use origo_adapter::engine::Engine;
+use origo_adapter::manager::Manager;
 use origo_adapter::store::Store;
 use origo_adapter::store::sqlite::Sqlite;
 use serde_json::{Value, json};
@@ -57,6 +58,7 @@ impl Clock for StoppedClock {
 
 pub(crate) struct World {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) manager: Arc<Manager>,
     pub(crate) clock: Arc<StoppedClock>,
     pub(crate) turning: Arc<AtomicBool>,
     pub(crate) router: Router,
@@ -178,6 +180,7 @@ hash = "{}"
             overlap: Duration::from_mins(2),
         };
         let policy = Policy {
+            regressed_at: None,
             retry_schedule: vec![Duration::from_secs(5)],
             settle_delay: Duration::from_secs(30),
             late_effect_bound: Duration::from_mins(2),
@@ -196,10 +199,16 @@ hash = "{}"
         let turning = Arc::new(AtomicBool::new(true));
         let probe = Arc::clone(&turning);
         let probe = Arc::new(move || probe.load(Ordering::SeqCst));
-        let api = Api::new(Arc::clone(&engine), &config, vec![manager], probe);
+        let api = Api::new(
+            Arc::clone(&engine),
+            &config,
+            vec![Arc::clone(&manager)],
+            probe,
+        );
         let router = router(Arc::new(api));
         Self {
             engine,
+            manager,
             clock,
             turning,
             router,

@@ -4,6 +4,7 @@ mod calls;
 mod engine;
 mod holds;
 mod poller;
+mod quarantine;
 mod stock;
 mod worker;
 
@@ -69,6 +70,8 @@ enum Line {
     Silent,
     /// Sent, and the answer takes for ever.
     Hanging,
+    /// No login is let in.
+    Locked,
 }
 
 struct Wire {
@@ -96,7 +99,16 @@ impl Transport for Wire {
             Line::Down if !login => return broken(TransportError::Unsent),
             Line::Silent if !login => return broken(TransportError::Unanswered),
             Line::Hanging if !login => return Box::pin(std::future::pending()),
-            Line::Good | Line::GoodOnce | Line::Down | Line::Silent | Line::Hanging => {}
+            Line::Locked if login => {
+                let locked = http::Response::builder().status(401).body(Bytes::new());
+                return Box::pin(async move { Ok(locked.unwrap()) });
+            }
+            Line::Locked
+            | Line::Good
+            | Line::GoodOnce
+            | Line::Down
+            | Line::Silent
+            | Line::Hanging => {}
         }
         let largest = self.largest.load(Ordering::SeqCst);
         let reply = self.hid.lock().unwrap().handle(self.clock.truth(), request);

@@ -9,11 +9,12 @@ use origo_adapter::core::hold::{HoldReason, HoldScope};
 use origo_adapter::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::core::stock::Stock;
+use origo_adapter::store::journal::Summed;
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::store::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
-    EventQuery, Feed, Grant, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery, Settled,
-    Slot, StandingHold, Store, Verb, Webhook,
+    EventQuery, Feed, Grant, Head, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery,
+    Settled, Slot, StandingHold, Store, Verb, Webhook,
 };
 use uuid::Uuid;
 
@@ -234,6 +235,15 @@ impl Store for FusedStore {
     }
     fn holds(&self) -> Verb<'_, Vec<StandingHold>> {
         fused!(self, self.store.holds())
+    }
+    fn head(&self) -> Verb<'_, Head> {
+        fused!(self, self.store.head())
+    }
+    fn regress(&self, at: Option<Timestamp>, cause: String) -> Verb<'_, ()> {
+        fused!(self, self.store.regress(at, cause))
+    }
+    fn heads(&self) -> Verb<'_, Summed> {
+        fused!(self, self.store.heads())
     }
     fn counts(&self) -> Verb<'_, Counts> {
         fused!(self, self.store.counts())

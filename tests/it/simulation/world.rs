@@ -255,6 +255,7 @@ pub(super) fn policy() -> Policy {
         overlap: seconds(120),
     };
     Policy {
+        regressed_at: None,
         retry_schedule: [5, 30, 120, 600, 3600].map(seconds).to_vec(),
         settle_delay: seconds(30),
         late_effect_bound: seconds(120),

@@ -10,7 +10,9 @@ use origo_adapter::store::{Commit, Error, StandingHold, Store};
 use uuid::Uuid;
 
 use super::put;
-use super::samples::{MANAGER, asking, at, commit, id, owing, read_user, releasing, slot, taking};
+use super::samples::{
+    MANAGER, asking, at, change, commit, id, owing, read_user, releasing, removal, slot, taking,
+};
 
 const OTHER: AcsSystemId = AcsSystemId(Uuid::from_u128(0xC1));
 
@@ -174,4 +176,52 @@ pub(super) async fn a_claim_for_what_is_held_is_refused(store: &dyn Store) {
         .await
         .unwrap();
     put(store, invite(2, 1)).await;
+}
+
+pub(super) async fn knows_how_far_it_came_and_whether_it_went_back(store: &dyn Store) {
+    let first = store.head().await.unwrap();
+    assert_eq!(first.regressed_at, None);
+    put(store, commit(1, 0)).await;
+    let second = store.head().await.unwrap();
+    assert_eq!(second.database, first.database);
+    assert!(second.commits > first.commits, "{second:?}");
+    assert_eq!(store.head().await.unwrap(), second, "reading is no commit");
+    for mark in [5, 7] {
+        store
+            .regress(Some(at(mark)), "restore".into())
+            .await
+            .unwrap();
+        assert_eq!(store.head().await.unwrap().regressed_at, Some(at(mark)));
+        let holds = store.holds().await.unwrap();
+        assert_eq!(holds.len(), 1);
+        let held = (holds[0].scope.clone(), holds[0].reason, holds[0].since);
+        assert_eq!(held, (HoldScope::All, HoldReason::StateRegressed, at(mark)));
+    }
+    store.regress(None, "all was read".into()).await.unwrap();
+    assert_eq!(store.head().await.unwrap().regressed_at, None);
+    assert_eq!(store.holds().await.unwrap(), []);
+}
+
+pub(super) async fn the_heads_tell_of_every_row(store: &dyn Store) {
+    let empty = store.heads().await.unwrap();
+    assert_eq!(empty.identities, 0);
+    let mut seen = std::collections::BTreeSet::from([empty.hash]);
+    let changing = |n: u128, expected: u64| Commit {
+        changes: vec![change("phone/1", None, Some("active"))],
+        ..commit(n, expected)
+    };
+    for (n, expected, identities) in [(1, 0, 1), (2, 0, 2), (1, 1, 2), (u128::MAX, 0, 3)] {
+        put(store, changing(n, expected)).await;
+        let heads = store.heads().await.unwrap();
+        assert_eq!(heads.identities, identities);
+        assert!(seen.insert(heads.hash), "identity {n} makes no difference");
+        assert_eq!(store.heads().await.unwrap(), heads, "twice the same");
+    }
+    let before = store.heads().await.unwrap();
+    put(store, removal(2, 1)).await;
+    assert_eq!(
+        store.heads().await.unwrap(),
+        before,
+        "a journal outlives its identity"
+    );
 }

@@ -86,6 +86,7 @@ pub(crate) fn policy() -> Policy {
         overlap: secs(120),
     };
     Policy {
+        regressed_at: None,
         retry_schedule: [5, 30, 120, 600, 3600].map(secs).to_vec(),
         settle_delay: secs(30),
         late_effect_bound: secs(120),

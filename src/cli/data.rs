@@ -1,0 +1,111 @@
+//! `backup`, `restore` and `migrate`: the database as a file.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde_json::json;
+
+use super::{load, say, unavailable};
+use crate::clock::{Clock as _, SystemClock};
+use crate::core::ids::Timestamp;
+use crate::store::sqlite::copies;
+
+#[derive(Args, Debug)]
+pub(super) struct Backup {
+    /// The new file; it holds names and invitation codes, and is readable by its owner only
+    file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Restore {
+    /// A file made by `backup`
+    file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Migrate {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The daemon may run.
+pub(super) fn backup(config: Option<&Path>, options: &Backup) -> anyhow::Result<ExitCode> {
+    let (path, file) = (load(config)?.store.path, &options.file);
+    if file.exists() {
+        bail!("{} exists, and is not written over", file.display());
+    }
+    let made = copies::backup(&path, file).map_err(anyhow::Error::from);
+    made.map_err(unavailable)
+        .with_context(|| format!("copying {} to {}", path.display(), file.display()))?;
+    let bytes = file.metadata()?.len();
+    tell(
+        options.json,
+        &json!({ "file": file, "bytes": bytes }),
+        &format!(
+            "{} holds all of {}: {bytes} bytes",
+            file.display(),
+            path.display()
+        ),
+    )
+}
+
+/// No daemon may run.
+pub(super) fn restore(config: Option<&Path>, options: &Restore) -> anyhow::Result<ExitCode> {
+    let (path, file) = (load(config)?.store.path, &options.file);
+    let now = Timestamp(SystemClock.now());
+    let kept = copies::restore(file, &path, now).map_err(anyhow::Error::from);
+    let kept = kept.map_err(unavailable).with_context(|| {
+        format!(
+            "putting {} in the place of {}",
+            file.display(),
+            path.display()
+        )
+    })?;
+    let mut lines = vec![format!(
+        "{} is now what {} holds",
+        path.display(),
+        file.display()
+    )];
+    if let Some(kept) = &kept {
+        lines.push(format!("what it replaced lies in {}", kept.display()));
+    }
+    lines.push(
+        "the daemon will issue nothing to a phone before it has read it once; withdrawals go on"
+            .into(),
+    );
+    let told = json!({ "file": path, "replaced": kept });
+    tell(options.json, &told, &lines.join("\n"))
+}
+
+/// No daemon may run; it does the same when it starts.
+pub(super) fn migrate(config: Option<&Path>, options: &Migrate) -> anyhow::Result<ExitCode> {
+    let path = load(config)?.store.path;
+    let migrated = copies::migrate(&path).map_err(anyhow::Error::from);
+    let (before, after) = migrated
+        .map_err(unavailable)
+        .with_context(|| format!("migrating {}", path.display()))?;
+    let text = if before == after {
+        format!("{} has schema version {after} already", path.display())
+    } else {
+        format!("{}: schema version {before} became {after}", path.display())
+    };
+    tell(options.json, &json!({ "from": before, "to": after }), &text)
+}
+
+fn tell(json: bool, value: &serde_json::Value, text: &str) -> anyhow::Result<ExitCode> {
+    say(&if json {
+        serde_json::to_string_pretty(value)?
+    } else {
+        text.to_owned()
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

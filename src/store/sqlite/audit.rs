@@ -1,0 +1,109 @@
+//! The whole journal: checked row by row, and its heads in one hash.
+
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use super::cells::Cells;
+use super::open;
+use crate::core::ids::{IdentityId, Timestamp};
+use crate::core::state::Change;
+use crate::store::Error;
+use crate::store::journal::{self, Broken, Hash, Heads, ROOT, Summed};
+
+const ROWS: &str = "\
+    SELECT identity, seq, at, cause, entity, from_state, to_state, hash FROM journal
+    ORDER BY identity, seq";
+// One seek down the primary key for each identity, however long its journal is.
+const NEXT_HEAD: &str = "\
+    SELECT identity, seq, hash FROM journal WHERE identity < ?1
+    ORDER BY identity DESC, seq DESC LIMIT 1";
+
+/// What became of an audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audit {
+    /// Every row follows from those before it.
+    Whole {
+        /// So many rows.
+        rows: u64,
+        /// The heads of all journals.
+        heads: Summed,
+    },
+    /// The first row that does not, in the order of ids.
+    Broken(Broken),
+}
+
+/// Checks the journal of the database at `path` as of one moment, a row at a time; the daemon may run.
+pub fn verify(path: &Path) -> Result<Audit, Error> {
+    let conn = open::reader(path)?;
+    open::refuse_others(&conn)?;
+    open::refuse_newer(&conn)?;
+    let moment = Transaction::new_unchecked(&conn, TransactionBehavior::Deferred)?;
+    let mut statement = moment.prepare(ROWS)?;
+    let mut found = statement.query([])?;
+    let (mut rows, mut last) = (0, None::<(IdentityId, u64, Hash)>);
+    while let Some(row) = found.next()? {
+        let identity = IdentityId(Cells::new(row, "journal", "?").get(0)?);
+        let (before, head) = match last {
+            Some((whose, seq, head)) if whose == identity => (seq, head),
+            Some(_) | None => (0, ROOT),
+        };
+        let seq = before + 1;
+        let cells = Cells::new(row, "journal", format!("{identity}/{seq}"));
+        let change = Change {
+            entity: cells.get(4)?,
+            from: cells.get(5)?,
+            to: cells.get(6)?,
+        };
+        let (at, cause): (i64, String) = (cells.get(2)?, cells.get(3)?);
+        let expected = journal::hash(&head, identity, seq, Timestamp(at), &cause, &change);
+        if cells.get_u64(1)? != seq || cells.get::<Hash>(7)? != expected {
+            return Ok(Audit::Broken(Broken { identity, seq }));
+        }
+        last = Some((identity, seq, expected));
+        rows += 1;
+    }
+    let heads = heads(&moment)?;
+    Ok(Audit::Whole { rows, heads })
+}
+
+/// The heads of all journals as of one moment.
+pub(super) fn heads_of(conn: &Connection) -> Result<Summed, Error> {
+    let moment = Transaction::new_unchecked(conn, TransactionBehavior::Deferred)?;
+    heads(&moment)
+}
+
+fn heads(conn: &Connection) -> Result<Summed, Error> {
+    let mut heads = Heads::default();
+    let mut next = conn.prepare(NEXT_HEAD)?;
+    // Longer than any id, so after all of them.
+    let mut below = vec![u8::MAX; 17];
+    loop {
+        let mut rows = next.query(params![below])?;
+        let Some(row) = rows.next()? else {
+            return Ok(heads.sum());
+        };
+        let identity = IdentityId(Cells::new(row, "journal", "?").get(0)?);
+        let cells = Cells::new(row, "journal", identity);
+        heads.add(identity, cells.get_u64(1)?, &cells.get::<Hash>(2)?);
+        below = identity.0.as_bytes().to_vec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_head_costs_a_walk_through_its_journal() {
+        let conn = open::in_memory().unwrap();
+        let sql = format!("EXPLAIN QUERY PLAN {NEXT_HEAD}");
+        let plan: String = conn
+            .query_row(&sql, params![vec![0_u8; 16]], |row| row.get(3))
+            .unwrap();
+        assert!(
+            plan.contains("SEARCH journal USING PRIMARY KEY (identity<?)"),
+            "{plan}"
+        );
+    }
+}

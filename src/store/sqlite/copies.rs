@@ -1,0 +1,134 @@
+//! Copies of the database: made while a daemon runs, put back while none does.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::head;
+use super::open::{self, Place, beside, failed};
+use crate::core::ids::Timestamp;
+use crate::store::Error;
+
+/// What follows from a restore.
+const RESTORED: &str = "restore";
+
+/// Writes a copy of the database at `path` as of one moment to the new file `to` (mode 0600); the daemon may run.
+/// The copy is whole and on disk when this returns; on failure there is none.
+pub fn backup(path: &Path, to: &Path) -> Result<(), Error> {
+    let conn = open::reader(path)?;
+    open::refuse_others(&conn)?;
+    let partial = beside(to, ".partial");
+    let made = make(&conn, &partial).and_then(|()| put_in_place(&partial, to));
+    if made.is_err() {
+        // Whatever is left of it is of no use.
+        fs::remove_file(&partial).ok();
+    }
+    made
+}
+
+fn make(conn: &Connection, partial: &Path) -> Result<(), Error> {
+    // Left by one that was killed.
+    fs::remove_file(partial).ok();
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(partial)
+        .map_err(|error| failed("create", partial, &error))?;
+    conn.execute("VACUUM INTO ?1", params![partial.to_string_lossy()])?;
+    file.sync_all()
+        .map_err(|error| failed("sync", partial, &error))
+}
+
+/// Never over another file.
+fn put_in_place(partial: &Path, to: &Path) -> Result<(), Error> {
+    if to.exists() {
+        let error = io::Error::from(io::ErrorKind::AlreadyExists);
+        return Err(failed("create", to, &error));
+    }
+    rename(partial, to)
+}
+
+/// Puts a copy of the file `from` in the place of the database at `path`, marked as older than what was done, and
+/// returns where the replaced one lies, if there was one. Refused with [`Error::InUse`] while a daemon runs; before the
+/// copy was found good nothing is touched.
+pub fn restore(from: &Path, path: &Path, now: Timestamp) -> Result<Option<PathBuf>, Error> {
+    let was_there = path.exists();
+    let place = Place::take(path)?;
+    let path = place.path();
+    let new = beside(path, ".restoring");
+    let made = check(from).and_then(|()| copy(from, &new, now));
+    if let Err(error) = made {
+        fs::remove_file(&new).ok();
+        return Err(error);
+    }
+    let kept = beside(path, &format!(".replaced-{}", now.0));
+    // Its log and what belongs to it go with it.
+    for suffix in ["", "-wal", "-shm"] {
+        let old = beside(path, suffix);
+        if old.exists() {
+            rename(&old, &beside(&kept, suffix))?;
+        }
+    }
+    rename(&new, path)?;
+    if !was_there {
+        // Only the empty file that the lock made.
+        fs::remove_file(&kept).ok();
+    }
+    Ok(was_there.then_some(kept))
+}
+
+/// It is ours, not newer than we, and not damaged.
+fn check(from: &Path) -> Result<(), Error> {
+    let conn = open::reader(from)?;
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables == 0 {
+        return Err(Error::Database("the file holds no database".into()));
+    }
+    open::refuse_others(&conn)?;
+    open::refuse_newer(&conn)?;
+    open::check(&conn)
+}
+
+fn copy(from: &Path, new: &Path, now: Timestamp) -> Result<(), Error> {
+    fs::remove_file(new).ok();
+    let source = open::reader(from)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(new)
+        .map_err(|error| failed("create", new, &error))?;
+    source.execute("VACUUM INTO ?1", params![new.to_string_lossy()])?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(new, flags)?;
+    open::migrate(&conn)?;
+    head::regress(&conn, Some(now), RESTORED)?;
+    conn.close().map_err(|(_, error)| error)?;
+    file.sync_all().map_err(|error| failed("sync", new, &error))
+}
+
+/// Brings the schema of the database at `path` up to date; returns its versions before and after. Refused with
+/// [`Error::InUse`] while a daemon runs.
+pub fn migrate(path: &Path) -> Result<(i64, i64), Error> {
+    let place = Place::take(path)?;
+    let before = open::version(&open::reader(place.path())?)?;
+    let after = open::version(&place.writer()?)?;
+    Ok((before, after))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::rename(from, to).map_err(|error| failed("rename", from, &error))?;
+    let Some(parent) = to.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+        return sync(Path::new("."));
+    };
+    sync(parent)
+}
+
+fn sync(directory: &Path) -> Result<(), Error> {
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| failed("sync", directory, &error))
+}

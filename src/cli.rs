@@ -3,6 +3,7 @@
 //!
 //! May use `config`, `daemon`, `simulator`, `demo` and `telemetry`.
 
+mod adopt;
 mod apply;
 mod audit;
 mod data;
@@ -67,6 +68,8 @@ enum Command {
     Status(Asked),
     /// Tell in one paragraph what something waits for, and until when
     Why(Why),
+    /// Take over what HID has and the daemon does not know, after its database was lost
+    Adopt(adopt::Adopt),
     /// Tell what applying a file of people would cost, and change nothing
     Plan(Apply),
     /// Make what a file of people says true
@@ -242,6 +245,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             let query = [("id", id.as_str())];
             asked.ask(cli.config.as_deref(), "/adapter/why", &query, remote::why)
         }
+        Command::Adopt(options) => adopt::adopt(cli.config.as_deref(), &options),
         Command::Plan(options) => apply::apply(cli.config.as_deref(), &options, apply::Mode::Plan),
         Command::Apply(options) => {
             apply::apply(cli.config.as_deref(), &options, apply::Mode::Apply)

@@ -106,6 +106,7 @@ impl Daemon {
             loops::spawn_stock(lifecycle, &engine, &manager)
                 .await
                 .context("reading what was left of part numbers")?;
+            loops::spawn_adopter(lifecycle, &engine, &manager);
             managers.insert(name.clone(), manager);
         }
         if crashed {

@@ -274,6 +274,22 @@ impl Engine {
         }
     }
 
+    /// As [`Engine::observe`], of an identity that is made here where there is none.
+    pub async fn meet(&self, id: IdentityId, seen: &Observation, cause: &str) -> Result<(), Error> {
+        loop {
+            let now = self.now();
+            let before = Before::of(self.store.load(id).await?, id, now);
+            let stepped = Stepped::from(step(&self.policy(), &before.identity, seen, now));
+            match self
+                .commit(before, stepped, ClaimChange::Keep, cause, now)
+                .await
+            {
+                Err(Error::Conflict(_)) => {}
+                other => return other,
+            }
+        }
+    }
+
     async fn apply(
         &self,
         id: IdentityId,

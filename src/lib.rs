@@ -41,6 +41,7 @@
 //! | [`manager`] | one HID organization as worker and poller share it: client, windows, gates, the feed's echo |
 //! | [`worker`] | claims and performs |
 //! | [`poller`] | reads HID's feed |
+//! | [`adopt`] | takes over what HID has and the store does not know |
 //! | [`stock`] | reads what is left of part numbers, and lets go of what waited for it |
 //! | [`connector`] | tells access systems of keys: by HTTP, or by batches of files |
 //! | [`webhook`] | tells the outside of events: claims deliveries, signs and posts them |
@@ -55,6 +56,7 @@
 //! To add a call of HID: `core::effect`, what owes it in `core::plan`, how it is sent in `origo`. To add a route: one
 //! entry in `api::routes` and a function. A new log line: `telemetry` and `docs/log-events.md`, held together by a test.
 
+pub mod adopt;
 pub mod api;
 pub mod budget;
 pub mod cli;

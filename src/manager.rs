@@ -49,6 +49,8 @@ pub struct Manager {
     pub progress: Progress,
     /// What is left of its part numbers.
     pub stock: Shelf,
+    /// What HID has is to be taken over.
+    pub adopt: tokio::sync::Notify,
     /// Proof that the feed tells of what happens.
     pub echo: Echo,
 }

@@ -139,6 +139,8 @@ events! {
     PEOPLE_APPLIED = "OA-3005" "people.applied" INFO;
     PEOPLE_REFUSED = "OA-3006" "people.refused" WARN;
     GUARD_HELD = "OA-3004" "guard.held" ERROR;
+    ADOPTED = "OA-4301" "adopt.done" INFO;
+    ADOPT_FAILED = "OA-4302" "adopt.waits" WARN;
     STOCK_LOW = "OA-4201" "stock.low" WARN;
     STOCK_UNREAD = "OA-4202" "stock.unread" WARN;
     STOCK_REPLENISHED = "OA-4203" "stock.replenished" INFO;

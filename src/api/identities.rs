@@ -69,13 +69,16 @@ pub(super) async fn create(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let mut ids: Vec<IdentityId> = homes.iter().filter_map(|(_, home)| *home).collect();
     ids.push(id);
     let decide = |known: &[Option<&Identity>]| {
-        if known.last().copied().flatten().is_some() {
+        let there = known.last().copied().flatten();
+        if there.is_some_and(|identity| identity.listed) {
             return Err(Problem::conflict(
                 "user_identity_key_conflict",
                 "another user identity has this user_identity_key",
             ));
         }
-        let mut person = Identity::new(id, call.now);
+        let mut person = there
+            .cloned()
+            .unwrap_or_else(|| Identity::new(id, call.now));
         person.listed = true;
         person.profile = profile.clone();
         let mut released: Vec<Vec<Wish>> = Vec::new();
@@ -115,7 +118,9 @@ pub(super) async fn new_id(
     };
     let id = IdentityId::of_key(call.systems().workspace(), key);
     let known = api.load(id).await?;
-    let renamed = known.is_some_and(|known| known.profile.key.as_deref() != Some(key));
+    // One that was only adopted has no key yet.
+    let renamed =
+        known.is_some_and(|known| known.listed && known.profile.key.as_deref() != Some(key));
     Ok(if renamed {
         IdentityId(Uuid::new_v4())
     } else {

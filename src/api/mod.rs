@@ -9,6 +9,7 @@
 
 mod acs_systems;
 mod adapter;
+mod adopt;
 mod apply;
 mod automations;
 mod client_sessions;

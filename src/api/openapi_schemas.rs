@@ -463,6 +463,16 @@ const RESOURCES: &[Resource] = &[
         ],
     ),
     resource("hold", "holds", HOLD),
+    resource(
+        "adoption",
+        "adoptions",
+        &[
+            need("credential_manager", Text),
+            need("begun", Flag),
+            need("users", NUMBER_OR_NULL),
+            need("unknown", NUMBER_OR_NULL),
+        ],
+    ),
     single(
         "status",
         &[

@@ -11,9 +11,9 @@ use super::params::{
 };
 use super::problem::Problem;
 use super::{
-    Api, Call, Reply, acs_systems, adapter, apply, automations, client_sessions, credentials,
-    events, hold, identities, issue, link, openapi, phones, sandbox_phones, status, users,
-    users_change, webhooks, why,
+    Api, Call, Reply, acs_systems, adapter, adopt, apply, automations, client_sessions,
+    credentials, events, hold, identities, issue, link, openapi, phones, sandbox_phones, status,
+    users, users_change, webhooks, why,
 };
 use crate::config::Scope;
 
@@ -293,6 +293,7 @@ routes! {
         => "applied": {apply::apply};
     Create Read ["/adapter/plan"] (rows("rows", apply::ROW).required(), id("file"), flag("prune"))
         => "planned": {apply::dry_run};
+    Create Write ["/adapter/adopt"] (flag("dry_run")) => "adoptions": {adopt::adopt};
     Create Write ["/adapter/hold"]
         (id("id"), text("credential_manager"), flag("all"))
         => "holds": {hold::hold};

@@ -35,6 +35,15 @@ pub enum Observation {
     },
     /// Such a call ended.
     RecordEnded(ChildId, CallNo, Outcome),
+    /// A user of ours that HID has, read for an identity that may not know of it.
+    Adopted {
+        /// Where.
+        manager: AcsSystemId,
+        /// As read.
+        user: UserSeen,
+        /// When the read began.
+        began: Timestamp,
+    },
     /// Time has passed.
     Woken,
 }

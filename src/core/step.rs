@@ -9,6 +9,7 @@ use super::observation::{CredentialStatus, InvitationStatus, Observation};
 use super::plan;
 use super::policy::Policy;
 use super::record::{self, Record};
+use super::seen::{self, Reading};
 use super::state::{self, Change};
 use super::{answer, event, wish};
 
@@ -55,6 +56,14 @@ pub fn step(policy: &Policy, before: &Identity, seen: &Observation, now: Timesta
         } => record::start(policy, &mut identity, *child, *until, *token, now),
         Observation::RecordEnded(child, number, outcome) => {
             record::end(policy, &mut identity, *child, *number, *outcome, now);
+        }
+        Observation::Adopted {
+            manager,
+            user,
+            began,
+        } => {
+            let at = Reading { began: *began, now };
+            seen::adopt_user(policy, &mut identity, *manager, user, at);
         }
         Observation::Woken => {}
     }

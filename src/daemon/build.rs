@@ -137,6 +137,7 @@ pub(super) fn manager(
         forbidden: Forbidden::default(),
         progress: Progress::default(),
         stock: Shelf::default(),
+        adopt: tokio::sync::Notify::default(),
         echo: Echo::default(),
     })
 }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::adopt::{self, Adopter};
 use crate::core::Timestamp;
 use crate::core::hold::HoldScope;
 use crate::emit;
@@ -68,6 +69,32 @@ pub(super) async fn spawn_manager(
         ),
     );
     Ok(())
+}
+
+/// Takes over what HID has, when it is asked for, and goes on with it after a restart.
+pub(super) fn spawn_adopter(lifecycle: &Lifecycle, engine: &Arc<Engine>, manager: &Arc<Manager>) {
+    let mut adopter = Adopter::new(Arc::clone(engine), Arc::clone(manager));
+    let name = format!("adopter {}", manager.name);
+    let (engine, manager, soft) = (Arc::clone(engine), Arc::clone(manager), lifecycle.soft());
+    let beat = lifecycle.beat(&name, TURN_BOUND);
+    lifecycle.spawn(&name, async move {
+        while !soft.is_cancelled() {
+            beat.turn();
+            let until = match adopter.turn().await {
+                Ok(adopt::Next::More) => continue,
+                Ok(adopt::Next::NotBefore(until)) => Some(until),
+                Ok(adopt::Next::Idle) => None,
+                Err(error) => {
+                    store_failed(&error);
+                    Some(engine.now().plus(STORE_PAUSE))
+                }
+            };
+            tokio::select! {
+                () = rest(&engine, until, None, &soft) => {}
+                () = manager.adopt.notified() => {}
+            }
+        }
+    });
 }
 
 /// Looks after the stock; a part number that ran out is noticed within one sleep.

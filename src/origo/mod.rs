@@ -31,7 +31,7 @@ use self::call::Call;
 use self::token::Tokens;
 use crate::core::effect::NewUser;
 use crate::core::ids::{ContainerId, CredentialId, HidUserId, InvitationId};
-use crate::core::observation::{CredentialSeen, InvitationSeen};
+use crate::core::observation::{CredentialSeen, InvitationSeen, UserSeen};
 use crate::core::{Answer, Effect, Timestamp};
 
 pub use self::error::Error;
@@ -282,6 +282,22 @@ impl Client {
     pub async fn organization(&self) -> Result<Organization, Error> {
         let call = self.get(Operation::Organization, &[]);
         self.ask(call, &|| true, wire::Reader::organization).await
+    }
+
+    /// HID's ids of a page of its active users, the first of them being the `start_index`th, from 1: one call. An empty
+    /// page: there are no more.
+    pub async fn users(&self, start_index: u32) -> Result<Vec<HidUserId>, Error> {
+        let body = request::list_users(start_index);
+        let call = self.post(Operation::SearchUser, &["users", ".search"], body);
+        let ids = self.ask(call, &|| true, wire::Reader::locations).await?;
+        Ok(ids.iter().filter_map(|id| HidUserId::parse(id)).collect())
+    }
+
+    /// One user with all that hangs below it: one call.
+    pub async fn user(&self, id: &HidUserId) -> Result<UserSeen, Error> {
+        let call = self.get(Operation::ReadUser, &["users", id.as_str()]);
+        self.ask(call, &|| true, |reader, body| reader.user(body, Some(id)))
+            .await
     }
 
     /// HID's ids of the organization's part numbers, at most 25: one call (origo-api.md 7).

@@ -178,6 +178,23 @@ pub(super) fn search_user(by: &SearchBy) -> Vec<u8> {
     })
 }
 
+/// The page of active users that begins at `start_index`, from 1 (origo-api.md 3.5).
+pub(super) fn list_users(start_index: u32) -> Vec<u8> {
+    json(&Search {
+        schemas: [SEARCH_REQUEST],
+        attributes: [
+            "urn:ietf:params:scim:schemas:core:2.0:User:emails",
+            "name.familyName",
+            "name.givenName",
+        ],
+        filter: "status eq \"ACTIVE\"",
+        sort_by: "name.familyName",
+        sort_order: "descending",
+        start_index,
+        count: PAGE,
+    })
+}
+
 /// `POST {events}/organization/{org}/events/filter` (origo-api.md 9.1).
 pub(super) fn create_filter(statuses: &[&str]) -> Vec<u8> {
     json(&FilterSet {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and those it may import. Anything may import the telemetry macro `emit!` that imports telemetry.
-const MAP: [(&str, &[&str]); 25] = [
+const MAP: [(&str, &[&str]); 26] = [
     ("core", &[]),
     ("clock", &[]),
     ("telemetry", &[]),
@@ -59,9 +59,22 @@ const MAP: [(&str, &[&str]); 25] = [
             "store",
             "engine",
             "manager",
+            "adopt",
             "webhook",
             "sandbox",
             "config",
+            "clock",
+            "telemetry",
+        ],
+    ),
+    (
+        "adopt",
+        &[
+            "core",
+            "store",
+            "origo",
+            "engine",
+            "manager",
             "clock",
             "telemetry",
         ],

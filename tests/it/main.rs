@@ -57,6 +57,8 @@ mod lifecycle;
 #[cfg(test)]
 mod loops;
 #[cfg(test)]
+mod lost;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod operator;

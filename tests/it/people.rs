@@ -4,11 +4,10 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::process_support::{ACCESS_SYSTEM, ADAPTER, Site, until};
+use crate::process_support::{ACCESS_SYSTEM, Site, until};
 
 const HEADER: &str =
     "user_identity_key,full_name,email_address,access_system,card_format,facility_code\n";
@@ -26,19 +25,9 @@ fn write(path: &Path, people: impl IntoIterator<Item = usize>) {
     fs::write(path, text).unwrap();
 }
 
-fn run(site: &Site, arguments: &[&str]) -> Output {
-    let mut command = Command::new(ADAPTER);
-    command
-        .args(arguments)
-        .args(["--api", site.api(), "--json"]);
-    command.env("SEAM_API_KEY", site.key()).output().unwrap()
-}
-
 fn ask(site: &Site, arguments: &[&str]) -> Value {
-    let output = run(site, arguments);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {errors}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    let told = site.said(&[arguments, &["--json"]].concat());
+    serde_json::from_str(&told).unwrap()
 }
 
 fn parents(site: &Site) -> usize {
@@ -140,7 +129,7 @@ fn what_a_file_no_longer_names_is_withdrawn_and_nothing_else() {
 
     // A row that is wrong may mean anybody.
     fs::write(&file, format!("{HEADER}p1,Ada,nobody,hq_doors,,\n")).unwrap();
-    let refused = run(&site, &["apply", path, "--prune"]);
+    let refused = site.run(&["apply", path, "--prune"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(
         String::from_utf8(refused.stderr)

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -400,6 +400,21 @@ impl Site {
         let body = body.to_string();
         let answer = send(&self.api, "POST", path, &self.head(), body.as_bytes())?;
         (!answer.body.is_null()).then_some(answer)
+    }
+
+    /// One command with the site's key.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(ADAPTER);
+        command.args(arguments).args(["--api", self.api()]);
+        command.env("SEAM_API_KEY", self.key()).output().unwrap()
+    }
+
+    /// What one that succeeds says.
+    pub(crate) fn said(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     pub(crate) fn api(&self) -> &str {

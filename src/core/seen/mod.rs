@@ -123,6 +123,33 @@ pub fn note_user(
     }
 }
 
+/// Notes a user that bears this identity's id, where the store may have forgotten it: it and its open invitation are
+/// ours, and its keys are whoever's they turn out to be.
+pub fn adopt_user(
+    policy: &Policy,
+    identity: &mut Identity,
+    manager: AcsSystemId,
+    seen: &UserSeen,
+    at: Reading,
+) {
+    let enrollment = identity.enrollments.entry(manager).or_default();
+    if enrollment.user_id().is_none() && !seen.deleting {
+        enrollment.user.state = CmUserState::Present {
+            id: seen.id.clone(),
+            adopted: false,
+        };
+    }
+    note_user(policy, identity, manager, seen, at);
+    let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
+        return;
+    };
+    for invitation in &seen.invitations {
+        if let Some(known) = enrollment.invitations.get_mut(&invitation.id) {
+            known.ours = true;
+        }
+    }
+}
+
 /// Notes an invitation as shown. One that is new while a create call is unaccounted for is that call's.
 pub fn note_invitation(enrollment: &mut Enrollment, seen: &InvitationSeen, now: Timestamp) {
     if enrollment.invitations.contains_key(&seen.id) {

@@ -59,6 +59,7 @@ pub(crate) fn hq(id: AcsSystemId, transport: Arc<dyn Transport>, engine: &Arc<En
         forbidden: Forbidden::default(),
         progress: Progress::default(),
         stock: Shelf::default(),
+        adopt: tokio::sync::Notify::default(),
         echo: Echo::default(),
     }
 }

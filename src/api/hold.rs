@@ -58,7 +58,7 @@ pub(super) async fn release(api: &Api, call: &Call) -> Result<Reply, Problem> {
         Target::Scope(scope) => {
             for manager in &api.schedule.managers {
                 if scope.covers(manager.id) && manager.quarantined_at().is_some() {
-                    manager.probe();
+                    manager.probe().await;
                 }
             }
             api.engine.release(scope, &call.caller).await?;
@@ -153,7 +153,7 @@ pub(super) fn shown(api: &Api, hold: &StandingHold) -> Value {
 }
 
 /// As configured; its id where it no longer is.
-fn name(api: &Api, id: AcsSystemId) -> String {
+pub(super) fn name(api: &Api, id: AcsSystemId) -> String {
     let known = api.schedule.managers.iter().find(|known| known.id == id);
     known.map_or_else(|| id.to_string(), |known| known.name.clone())
 }

@@ -25,6 +25,7 @@ mod page;
 mod params;
 mod phones;
 mod problem;
+mod reading;
 mod routes;
 mod sandbox_phones;
 mod schedule;

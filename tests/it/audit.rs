@@ -38,12 +38,10 @@ fn lived(site: &mut Site) -> String {
     assert_eq!(told(&running)["ok"], true, "while the daemon runs");
     site.stop_and_keep();
     let lines = site.written();
-    let lines = lines
+    let mut lines = lines
         .iter()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let stopped = lines
-        .filter(|line| line["event"] == "daemon.stopped")
-        .next_back();
+    let stopped = lines.rfind(|line| line["event"] == "daemon.stopped");
     stopped.unwrap()["journal.heads"]
         .as_str()
         .unwrap()

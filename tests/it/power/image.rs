@@ -172,12 +172,11 @@ fn write_table(conn: &Connection, table: &str, text: &mut String) -> rusqlite::R
         .into_iter()
         .map(str::to_owned)
         .collect();
-    let columns = names.len();
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        for column in 0..columns {
+        for (column, name) in names.iter().enumerate() {
             // Made at random with its table: after a loss before that it is another.
-            if names[column] == "database" {
+            if name == "database" {
                 continue;
             }
             match row.get_ref(column)? {

@@ -8,7 +8,10 @@ mod apply;
 mod audit;
 mod data;
 mod hold;
+mod invite;
+mod list;
 mod remote;
+mod show;
 
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write as _};
@@ -29,7 +32,10 @@ use tokio::net::TcpListener;
 use self::apply::Apply;
 use self::data::{Backup, Migrate, Restore};
 use self::hold::Hold;
+use self::invite::Invite;
+use self::list::List;
 use self::remote::Asked;
+use self::show::Show;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
 use crate::lifecycle::{Outcome, Signals};
@@ -72,6 +78,14 @@ enum Command {
     Adopt(adopt::Adopt),
     /// Tell what applying a file of people would cost, and change nothing
     Plan(Apply),
+    /// List people, automations, phones or credentials with their states
+    List(List),
+    /// Show a person with all that is theirs, by any of its ids
+    Show(Show),
+    /// Tell everything that changed for a person, by any of its ids
+    History(Show),
+    /// Have an invitation for a further phone
+    Invite(Invite),
     /// Make what a file of people says true
     Apply(Apply),
     /// Make and issue nothing new for a person, at a credential manager or at all; withdrawals go on
@@ -250,6 +264,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Apply(options) => {
             apply::apply(cli.config.as_deref(), &options, apply::Mode::Apply)
         }
+        Command::List(options) => list::list(cli.config.as_deref(), &options),
+        Command::Show(options) => show::show(cli.config.as_deref(), &options),
+        Command::History(options) => show::history(cli.config.as_deref(), &options),
+        Command::Invite(options) => invite::invite(cli.config.as_deref(), &options),
         Command::Hold(options) => hold::hold(cli.config.as_deref(), &options),
         Command::Release(options) => hold::release(cli.config.as_deref(), &options),
         Command::Backup(options) => data::backup(cli.config.as_deref(), &options),

@@ -111,7 +111,8 @@ impl Manager {
     }
 
     /// Asks it at once, whatever it said before.
-    pub fn probe(&self) {
+    pub async fn probe(&self) {
+        self.client.forgive().await;
         self.gate.probe();
         self.feed_gate.probe();
     }

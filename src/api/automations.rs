@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::problem::Problem;
-use super::{Api, Call, Reply, acs_systems, hold, identities, link, show, users};
+use super::{Api, Call, Reply, acs_systems, hold, identities, link, show, users, why};
 use crate::config::Scope;
 use crate::core::identity::{Automation, Identity};
 use crate::core::ids::{AcsSystemId, AcsUserId, AutomationId, IdentityId};
@@ -182,6 +182,39 @@ pub(super) async fn resend_invitation(api: &Api, call: &Call) -> Result<Reply, P
 
 async fn invite(api: &Api, call: &Call, resend: bool) -> Result<Reply, Problem> {
     let (identity, id) = owner(api, call).await?;
+    invite_to(api, call, (&identity, id), resend).await
+}
+
+/// The same by any id of a person's, where it is clear with whom.
+pub(super) async fn invite_by_id(api: &Api, call: &Call) -> Result<Reply, Problem> {
+    let id = call.params.need_id("id")?;
+    let found = why::find(api, id).await?;
+    let (_, owner) = found.ok_or_else(missing)?;
+    let identity = api.load(owner).await?.ok_or_else(missing)?;
+    let named = running_by_id(&identity, AutomationId(id)).map(|(_, automation)| automation.id);
+    let mut all = identity.enrollments.keys();
+    let mut all = all
+        .by_ref()
+        .filter_map(|manager| running(&identity, *manager));
+    let automation = match (named, all.next(), all.next()) {
+        (Some(named), _, _) => named,
+        (None, Some(only), None) => only.id,
+        (None, Some(_), Some(_)) => {
+            let issue = "This person has several enrollment automations; name one of them";
+            return Err(Problem::param("id", issue));
+        }
+        (None, None, _) => return Err(missing()),
+    };
+    let resend = call.params.flag("resend") == Some(true);
+    invite_to(api, call, (&identity, automation), resend).await
+}
+
+async fn invite_to(
+    api: &Api,
+    call: &Call,
+    (identity, id): (&Identity, AutomationId),
+    resend: bool,
+) -> Result<Reply, Problem> {
     let installation = call.params.text("custom_sdk_installation_id");
     let decide = |identity: Option<&Identity>| {
         let identity = identity.ok_or_else(missing)?;

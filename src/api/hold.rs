@@ -59,7 +59,7 @@ pub(super) async fn release(api: &Api, call: &Call) -> Result<Reply, Problem> {
         Target::Scope(scope) => {
             for manager in &api.schedule.managers {
                 if scope.covers(manager.id) && manager.quarantined_at().is_some() {
-                    manager.probe();
+                    manager.probe().await;
                 }
             }
             api.engine.release(scope.clone(), &call.caller).await?;
@@ -186,7 +186,7 @@ pub(super) fn shown(api: &Api, hold: &StandingHold) -> Value {
 }
 
 /// As configured; its id where it no longer is.
-fn name(api: &Api, id: AcsSystemId) -> String {
+pub(super) fn name(api: &Api, id: AcsSystemId) -> String {
     let known = api.schedule.managers.iter().find(|known| known.id == id);
     known.map_or_else(|| id.to_string(), |known| known.name.clone())
 }

@@ -27,6 +27,7 @@ mod params;
 mod phones;
 mod problem;
 mod prune;
+mod reading;
 mod routes;
 mod sandbox_phones;
 mod schedule;

@@ -201,6 +201,27 @@ const HOLD: &[Field] = &[
     need("by", TEXT_OR_NULL),
 ];
 
+/// What the operator lists.
+const OBJECT: &[Field] = &[
+    need("object_type", Text),
+    need("id", Id),
+    need("user_identity_id", Id),
+    need("credential_manager", TEXT_OR_NULL),
+    need("state", Text),
+    need("reason", TEXT_OR_NULL),
+    need("created_at", Instant),
+];
+
+/// A row of a journal.
+const HISTORY: &[Field] = &[
+    need("seq", Number),
+    need("at", Instant),
+    need("cause", Text),
+    need("entity", Text),
+    need("from", TEXT_OR_NULL),
+    need("to", TEXT_OR_NULL),
+];
+
 /// What stands under a response key.
 const RESOURCES: &[Resource] = &[
     resource(
@@ -471,6 +492,17 @@ const RESOURCES: &[Resource] = &[
             need("begun", Flag),
             need("users", NUMBER_OR_NULL),
             need("unknown", NUMBER_OR_NULL),
+        ],
+    ),
+    resource("object", "objects", OBJECT),
+    resource("history_entry", "history", HISTORY),
+    single(
+        "show",
+        &[
+            need("object_type", Text),
+            need("id", Id),
+            need("user_identity", Ref("user_identity")),
+            need("objects", List(&Ref("object"))),
         ],
     ),
     single(

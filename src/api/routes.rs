@@ -12,8 +12,8 @@ use super::params::{
 use super::problem::Problem;
 use super::{
     Api, Call, Reply, acs_systems, adapter, adopt, apply, automations, client_sessions,
-    credentials, events, hold, identities, issue, link, openapi, phones, sandbox_phones, status,
-    users, users_change, webhooks, why,
+    credentials, events, hold, identities, issue, link, openapi, phones, reading, sandbox_phones,
+    status, users, users_change, webhooks, why,
 };
 use crate::config::Scope;
 
@@ -300,6 +300,16 @@ routes! {
     Create Write ["/adapter/release"]
         (id("id"), text("credential_manager"), flag("all"))
         => "holds": {hold::release};
+    Read Read ["/adapter/list"]
+        (one_of("kind", reading::KINDS).required(), text("state"), count("limit", PAGE), text("page_cursor"))
+        => "objects": {reading::list};
+    Read Read ["/adapter/show"] (id("id").required()) => "show": {reading::object};
+    Read Read ["/adapter/history"]
+        (id("id").required(), count("limit", PAGE), text("page_cursor"))
+        => "history": {reading::history};
+    Create Invite ["/adapter/invite"]
+        (id("id").required(), flag("resend"))
+        => "invitation": {automations::invite_by_id};
     Read Read ["/adapter/status"] () => "status": {adapter::status};
     Read Read ["/adapter/why"] (id("id").required()) => "why": {why::why};
 

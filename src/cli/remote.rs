@@ -53,6 +53,42 @@ impl Asked {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// Prints every row below `key`, page by page, each as it comes: one JSON list, or a line as `tell` puts it.
+    pub(super) fn page_through(
+        &self,
+        config: Option<&Path>,
+        (path, key): (&str, &str),
+        query: &[(&str, &str)],
+        tell: impl Fn(&Value) -> String,
+    ) -> anyhow::Result<ExitCode> {
+        let (daemon, runtime) = (self.daemon(config)?, runtime(1)?);
+        let mut cursor: Option<String> = None;
+        let mut rows = 0;
+        loop {
+            let mut query = query.to_vec();
+            query.extend(cursor.as_deref().map(|cursor| ("page_cursor", cursor)));
+            let answer = runtime.block_on(daemon.get(path, &query))?;
+            for row in answer[key].as_array().into_iter().flatten() {
+                if self.json {
+                    let before = if rows == 0 { "[" } else { "," };
+                    say(&format!("{before}{row}"))?;
+                } else {
+                    say(&tell(row))?;
+                }
+                rows += 1;
+            }
+            let next = &answer["pagination"]["next_page_cursor"];
+            cursor = next.as_str().map(str::to_owned);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        if self.json {
+            say(if rows == 0 { "[]" } else { "]" })?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
     /// JSON is to be printed.
     pub(super) fn json(&self) -> bool {
         self.json

@@ -374,6 +374,11 @@ impl Client {
         .await
     }
 
+    /// A person says that HID may let us in again: the next login is tried at once.
+    pub async fn forgive(&self) {
+        self.tokens.forgive().await;
+    }
+
     /// Logs in unless a token is at hand, and tells until when it lasts.
     pub async fn token(&self) -> Result<Timestamp, Error> {
         let token = self.tokens.get().await?;

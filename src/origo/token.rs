@@ -203,6 +203,11 @@ impl Tokens {
         }
     }
 
+    /// The next login does not wait for an earlier refusal's time to be over.
+    pub(super) async fn forgive(&self) {
+        self.state.lock().await.refused = None;
+    }
+
     /// HID took `token`.
     pub(super) fn accept(&self, token: &Token) {
         self.accepted.fetch_max(token.serial, Ordering::Relaxed);

@@ -11,6 +11,7 @@ mod flows;
 mod hold;
 mod pages;
 mod people;
+mod reading;
 mod replays;
 mod sandbox;
 mod schema;

@@ -64,6 +64,8 @@ mod model;
 mod operator;
 #[cfg(test)]
 mod operator_hold;
+#[cfg(test)]
+mod operator_reading;
 mod origo_client;
 #[cfg(test)]
 mod origo_feed;

@@ -43,7 +43,7 @@ async fn who_refuses_us_for_hours_is_rarely_asked_and_at_once_when_a_person_says
     rig.line(Line::Good);
     let waits = rig.waits().await.unwrap();
     assert!(waits > rig.now());
-    rig.manager.probe();
+    rig.manager.probe().await;
     assert_eq!(rig.works().await, "create_user");
     assert_eq!(
         rig.manager.quarantined_at(),

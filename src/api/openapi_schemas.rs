@@ -160,6 +160,8 @@ const AUTOMATION: &[Field] = &[
                 List(&Object(&[
                     need("device_id", Id),
                     need("state", Text),
+                    need("enrolled", Flag),
+                    need("reason", TEXT_OR_NULL),
                     need(
                         "keys",
                         List(&Object(&[need("part_number", Text), need("state", Text)])),

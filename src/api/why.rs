@@ -7,11 +7,11 @@ use super::problem::Problem;
 use super::schedule::{NextCall, next_call};
 use super::{Api, Call, Reply, show};
 use crate::clock::rfc3339;
-use crate::core::identity::{Identity, Phone};
+use crate::core::identity::{Enrollment, Identity, Phone};
 use crate::core::ids::{AcsSystemId, IdentityId, PartNumber, PhoneId, Timestamp};
 use crate::core::index::Kind;
 use crate::core::state::{self, KeyState};
-use crate::core::{Class, Lane, plan};
+use crate::core::{Class, Lane, phones, plan};
 use crate::store::JournalRow;
 
 /// What may be asked about: by any of its ids one comes to a person.
@@ -169,10 +169,26 @@ impl Told<'_> {
                 ));
             }
             for (id, phone) in &enrollment.phones {
+                let asked = self.about.phone.is_none_or(|asked| asked == *id);
+                if asked && phones::is_over_limit(phone) {
+                    sentences.push(self.over_limit(*manager, *id, enrollment));
+                }
                 sentences.extend(self.keys(*manager, *id, phone));
             }
         }
         sentences
+    }
+
+    /// Of a phone that waits for another to go.
+    fn over_limit(&self, manager: AcsSystemId, id: PhoneId, enrollment: &Enrollment) -> String {
+        let policy = self.api.engine.policy();
+        let most = policy.managers.get(&manager);
+        let most = most.map_or(0, |manager| manager.phones.max_per_identity);
+        let enrolled = phones::enrolled(enrollment);
+        let since = self.since(&format!("phone/{id}"));
+        format!(
+            "Phone {id} gets no keys (over_limit){since}: {enrolled} phones have them, and {most} may."
+        )
     }
 
     /// Of keys that are neither on their phone nor gone.

@@ -11,6 +11,7 @@ use super::identity::{
 };
 use super::ids::{AcsSystemId, PartNumber, PhoneId, Timestamp};
 use super::observation::{ContainerStatus, CredentialStatus, InvitationStatus, Rejection};
+use super::phones;
 use super::plan;
 use super::policy::Policy;
 
@@ -330,7 +331,13 @@ fn all(policy: &Policy, identity: &Identity, now: Timestamp) -> BTreeMap<String,
             );
         }
         for (id, phone) in &enrollment.phones {
-            all.insert(format!("phone/{id}"), self::phone(phone).to_owned());
+            let reason = if phones::is_over_limit(phone) {
+                ": over_limit"
+            } else {
+                ""
+            };
+            let state = self::phone(phone);
+            all.insert(format!("phone/{id}"), format!("{state}{reason}"));
             for (part_number, _) in phone
                 .keys
                 .iter()

@@ -9,7 +9,7 @@ use super::observation::{CredentialStatus, InvitationStatus, Observation};
 use super::plan;
 use super::policy::Policy;
 use super::state::{self, Change};
-use super::{answer, event, wish};
+use super::{answer, event, phones, wish};
 
 /// What follows from an observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +109,12 @@ fn settle(policy: &Policy, mut identity: Identity, now: Timestamp) -> Option<Ide
     let data = plan::new_user(&identity);
     let managers: Vec<AcsSystemId> = identity.enrollments.keys().copied().collect();
     for manager in managers {
+        if let (Some(policy), Some(enrollment)) = (
+            policy.managers.get(&manager),
+            identity.enrollments.get_mut(&manager),
+        ) {
+            phones::settle(policy.phones, enrollment, now);
+        }
         settle_children(&mut identity, manager, now);
         settle_keys(&mut identity, manager, now);
         let Some(enrollment) = identity.enrollments.get_mut(&manager) else {

@@ -250,7 +250,8 @@ fn launch(
         stopping_since: None,
     });
     for phone in enrollment.phones.values_mut() {
-        phone.enrolled = phone.removal.is_none();
+        let knocks = !phone.enrolled && phone.removal.is_none() && phone.removed_at.is_none();
+        phone.knocked_at = knocks.then_some(now);
     }
     for invitation in enrollment.invitations.values_mut() {
         invitation.cancel = false;

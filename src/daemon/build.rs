@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, CredentialManager, WindowKey};
 use crate::core::Class;
 use crate::core::ids::AcsSystemId;
-use crate::core::policy::{ManagerPolicy, Policy};
+use crate::core::policy::{ManagerPolicy, OverLimit, PhonePolicy, Policy, SameDevice};
 use crate::core::window::READING_SHARE;
 use crate::engine::Engine;
 use crate::gate::{Forbidden, Gate};
@@ -33,6 +33,7 @@ pub fn policy(config: &Config) -> Policy {
             adopt_by_email: manager.adopt_users == config::AdoptUsers::ByEmail,
             events: manager.polling.events,
             overlap: manager.polling.overlap,
+            phones: phones(manager.phones),
         };
         (AcsSystemId(manager.acs_system_id), policy)
     });
@@ -42,6 +43,20 @@ pub fn policy(config: &Config) -> Policy {
         late_effect_bound: issuance.late_effect_bound,
         give_up_after: issuance.give_up_after,
         managers: managers.collect(),
+    }
+}
+
+fn phones(settings: config::Phones) -> PhonePolicy {
+    PhonePolicy {
+        max_per_identity: settings.max_per_identity,
+        over_limit: match settings.over_limit {
+            config::OverLimit::Refuse => OverLimit::Refuse,
+            config::OverLimit::RetireOldest => OverLimit::RetireOldest,
+        },
+        same_device: match settings.same_device {
+            config::SameDevice::KeepAll => SameDevice::KeepAll,
+            config::SameDevice::KeepNewest => SameDevice::KeepNewest,
+        },
     }
 }
 

@@ -165,7 +165,6 @@ fn what_is_wrong_is_said_in_one_line_each() {
             &format!(
                 "{manager}callback_url = \"https://callback.api.origo.hidglobal.com\"\n\
                  private_key_file = \"/x\"\n\
-                 phones = {{ max_per_identity = 5 }}\n\
                  [access_systems.doors]\ncredential_manager = \"hq\"\n\
                  [access_systems.doors.import]\nkind = \"http\"\n\
                  [credential_manager_defaults.drift]\npolicy = \"repair\""
@@ -173,7 +172,6 @@ fn what_is_wrong_is_said_in_one_line_each() {
             "access_systems.doors.import: not yet (in config.toml)\n\
              credential_manager_defaults.drift: not yet (in config.toml)\n\
              credential_managers.hq.callback_url: not yet (in config.toml)\n\
-             credential_managers.hq.phones: not yet (in config.toml)\n\
              credential_managers.hq.private_key_file: not yet (in config.toml)",
         ),
         (

@@ -24,6 +24,9 @@ pub struct Phone {
     pub invitation: Option<InvitationId>,
     /// An automation took it in.
     pub enrolled: bool,
+    /// It turned up then and asks a running automation to take it in.
+    #[serde(default)]
+    pub knocked_at: Option<Timestamp>,
     /// What may already be on it is unknown: read it before the first issue (contract.md section 2, Adoption).
     pub read_first: bool,
     /// A read did not find it; the second in a row settles it.

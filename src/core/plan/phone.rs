@@ -50,7 +50,8 @@ impl Planner<'_> {
         if let Some(at) = again_at {
             read(self, Class::Confirm, at);
         }
-        if phone.enrolled && phone.status != ContainerStatus::Active {
+        let awaited = phone.enrolled || phone.knocked_at.is_some();
+        if awaited && phone.status != ContainerStatus::Active {
             let last = phone.read_at.unwrap_or(phone.created_at);
             read(
                 self,

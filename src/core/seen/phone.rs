@@ -112,14 +112,15 @@ pub fn note_phone_missing(policy: &Policy, phone: &mut Phone, at: Reading) {
 
 /// A phone of which nothing else is known.
 #[must_use]
-pub fn new_phone(seen: &ContainerSeen, enrolled: bool, now: Timestamp) -> Phone {
+pub fn new_phone(seen: &ContainerSeen, knocks: bool, now: Timestamp) -> Phone {
     Phone {
         container: seen.id.clone(),
         status: seen.status.clone(),
         device: seen.device.clone(),
         created_at: now,
         invitation: None,
-        enrolled,
+        enrolled: false,
+        knocked_at: knocks.then_some(now),
         read_first: false,
         missing_since: None,
         removed_at: None,

@@ -16,7 +16,7 @@ use origo_adapter::core::observation::{
     Answer, ContainerSeen, ContainerStatus, CredentialSeen, CredentialStatus, Device, Event, Fault,
     Happening, InvitationSeen, InvitationStatus, Observation, UserSeen,
 };
-use origo_adapter::core::policy::{ManagerPolicy, Policy};
+use origo_adapter::core::policy::{ManagerPolicy, PhonePolicy, Policy};
 use origo_adapter::core::state::{self, Change};
 use origo_adapter::core::wish::Wish;
 use origo_adapter::core::{Step, plan, step};
@@ -84,6 +84,7 @@ pub(crate) fn policy() -> Policy {
         adopt_by_email: false,
         events: true,
         overlap: secs(120),
+        phones: PhonePolicy::default(),
     };
     Policy {
         retry_schedule: [5, 30, 120, 600, 3600].map(secs).to_vec(),

@@ -126,6 +126,7 @@ events! {
     IDENTITY_CHANGED = "OA-3001" "identity.changed" INFO;
     IDENTITY_IGNORED = "OA-3002" "identity.ignored" DEBUG;
     KEY_STUCK = "OA-3003" "key.stuck" ERROR;
+    DRIFT_FOUND = "OA-3004" "drift.found" WARN;
     EFFECT_DONE = "OA-4001" "effect.done" DEBUG;
     EFFECT_RETRY = "OA-4002" "effect.retry" WARN;
     EFFECT_GAVE_UP = "OA-4003" "effect.gave_up" ERROR;

@@ -48,6 +48,7 @@ pub(super) fn credential_manager(
     let polling = polling(table.table("polling"));
     let invitations = invitations(table.table("invitations"));
     let phones = phones(table.table("phones"));
+    let repair_drift = repair_drift(table.table("drift"));
 
     let token_url = url(&mut table, "token_url", environment, |urls| urls.token);
     let mobile_identities_url = url(&mut table, "mobile_identities_url", environment, |urls| {
@@ -87,6 +88,7 @@ pub(super) fn credential_manager(
         polling: polling?,
         invitations: invitations?,
         phones: phones?,
+        repair_drift: repair_drift?,
         card_profiles: card_profiles?,
         part_numbers: part_numbers?,
     })
@@ -227,6 +229,12 @@ fn phones(mut table: Table<'_>) -> Option<Phones> {
         over_limit: over_limit?,
         same_device: same_device?,
     })
+}
+
+fn repair_drift(mut table: Table<'_>) -> Option<bool> {
+    let policy = table.required("policy", word(&[("report", false), ("repair", true)]));
+    table.close();
+    policy
 }
 
 fn card_profiles(tables: Vec<Table<'_>>) -> Option<Vec<CardProfile>> {

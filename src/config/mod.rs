@@ -67,6 +67,8 @@ pub struct CredentialManager {
     pub polling: Polling,
     pub invitations: Invitations,
     pub phones: Phones,
+    /// Whether what somebody else takes away at HID is made again.
+    pub repair_drift: bool,
     pub card_profiles: Vec<CardProfile>,
     pub part_numbers: Vec<PartNumber>,
 }

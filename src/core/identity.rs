@@ -178,6 +178,18 @@ pub struct CmUser {
     /// What HID was told of the person.
     #[serde(default)]
     pub told: Told,
+    /// Somebody else deleted it.
+    #[serde(default)]
+    pub drift: Drift,
+}
+
+/// When somebody else took something of ours away at HID.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// When we last noticed it.
+    pub noticed_at: Option<Timestamp>,
+    /// When we last began to make it again by ourselves.
+    pub repaired_at: Option<Timestamp>,
 }
 
 /// HID's copy of a person's data, as far as we know it.

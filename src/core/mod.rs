@@ -6,11 +6,12 @@
 //! is now owed to the outside, at most one [`Effect`] a [`Lane`]. No clock, no randomness, no I/O.
 //!
 //! Reading order: [`ids`], [`identity`], [`observation`], [`effect`], [`policy`], [`step`](mod@step),
-//! [`wish`], [`answer`], [`event`], [`phones`], [`plan`], [`state`], [`announce`], [`index`], [`backoff`], [`window`], [`forecast`].
+//! [`wish`], [`answer`], [`event`], [`phones`], [`drift`], [`plan`], [`state`], [`announce`], [`index`], [`backoff`], [`window`], [`forecast`].
 
 pub mod announce;
 pub mod answer;
 pub mod backoff;
+pub mod drift;
 pub mod effect;
 pub mod event;
 pub mod forecast;

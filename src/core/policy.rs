@@ -44,6 +44,8 @@ pub struct ManagerPolicy {
     pub overlap: Duration,
     /// Which phones are taken in.
     pub phones: PhonePolicy,
+    /// What somebody else takes away is made again (`drift.policy = "repair"`).
+    pub repair_drift: bool,
 }
 
 /// Which of a person's phones an automation takes in.

@@ -9,7 +9,7 @@ use super::observation::{CredentialStatus, InvitationStatus, Observation};
 use super::plan;
 use super::policy::Policy;
 use super::state::{self, Change};
-use super::{answer, event, phones, wish};
+use super::{answer, drift, event, phones, wish};
 
 /// What follows from an observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +116,13 @@ fn settle(policy: &Policy, mut identity: Identity, now: Timestamp) -> Option<Ide
             phones::settle(policy.phones, enrollment, now);
         }
         settle_children(&mut identity, manager, now);
+        if policy
+            .managers
+            .get(&manager)
+            .is_some_and(|m| m.repair_drift)
+        {
+            drift::settle(&mut identity, manager, now);
+        }
         settle_keys(&mut identity, manager, now);
         let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
             continue;

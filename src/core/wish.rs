@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 mod people;
 mod phone;
 
+use super::drift;
 use super::identity::{
     AcsUser, Automation, CmUser, CmUserState, Enrollment, Identity, Parent, Profile,
 };
@@ -263,11 +264,17 @@ fn launch(
 
 /// A new wish is a new try.
 fn try_user_again(enrollment: &mut Enrollment) {
-    if matches!(
-        enrollment.user.state,
-        CmUserState::Refused(_) | CmUserState::Conflict { .. } | CmUserState::Gone
-    ) {
-        enrollment.user = CmUser::default();
+    match enrollment.user.state {
+        CmUserState::Refused(_) | CmUserState::Conflict { .. } => {
+            enrollment.user = CmUser::default();
+        }
+        CmUserState::Gone => drift::make_user_again(enrollment),
+        CmUserState::Absent
+        | CmUserState::Unsure { .. }
+        | CmUserState::Taken
+        | CmUserState::Found { .. }
+        | CmUserState::Present { .. }
+        | CmUserState::Deleting { .. } => {}
     }
     enrollment.user.told.refused = None;
 }

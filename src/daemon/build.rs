@@ -34,6 +34,7 @@ pub fn policy(config: &Config) -> Policy {
             events: manager.polling.events,
             overlap: manager.polling.overlap,
             phones: phones(manager.phones),
+            repair_drift: manager.repair_drift,
         };
         (AcsSystemId(manager.acs_system_id), policy)
     });

@@ -10,10 +10,10 @@ use origo_adapter::core::policy::{OverLimit, PhonePolicy, SameDevice};
 use origo_adapter::core::state;
 use origo_adapter::core::wish::Wish;
 
-use crate::support::lanes::{phone_lane, read_lane, removal_lane};
+use crate::support::lanes::read_lane;
 use crate::support::scene::{
     Scene, automation_id, container, invitation, key_lane, key_seen, manager, phone_id, phone_seen,
-    secs, wish_launch, wish_parent,
+    wish_launch, wish_parent,
 };
 
 fn limit(scene: &mut Scene, most: u32, over_limit: OverLimit, same_device: SameDevice) {
@@ -75,7 +75,7 @@ fn gone(scene: &mut Scene, phone: &str) {
         scene.event(Happening::PhoneOther {
             container: container(phone),
         });
-        scene.fails(&phone_lane(phone), Fault::Gone);
+        scene.fails(&Lane::Phone(phone_id(phone)), Fault::Gone);
     }
     assert_eq!(state::phone(scene.phone(phone)), "removed");
 }
@@ -105,7 +105,11 @@ fn who_waits_longest_is_taken_in_when_there_is_room() {
     assert_eq!(scene.owes(&key_lane("903", 1)), "issue issue +0");
     assert!(over_limit(&scene, "902"));
     scene.wish(Wish::DeactivatePhone(phone_id("903")));
-    assert_eq!(enrolled(&scene), ["901", "902"], "a lost phone frees its place at once");
+    assert_eq!(
+        enrolled(&scene),
+        ["901", "902"],
+        "a lost phone frees its place at once"
+    );
 }
 
 #[test]
@@ -148,7 +152,10 @@ fn a_phone_that_is_not_ready_takes_no_place_and_is_followed() {
     let seen = scene.user_seen(vec![], vec![registering]);
     scene.does(&read_lane(), Answer::User(seen));
     assert!(!over_limit(&scene, "901"));
-    assert_eq!(scene.owes(&phone_lane("901")), "confirm read_phone +30");
+    assert_eq!(
+        scene.owes(&Lane::Phone(phone_id("901"))),
+        "confirm read_phone +30"
+    );
     register(&mut scene, &["900"]);
     assert_eq!(enrolled(&scene), ["900"]);
     scene.phone_active("901", "800");
@@ -173,7 +180,10 @@ fn the_oldest_makes_room_and_no_invitation_is_taken_back() {
     register(&mut scene, &["902", "901", "900"]);
     assert_eq!(enrolled(&scene), ["900", "901"]);
     assert_eq!(state::phone(scene.phone("902")), "removing");
-    assert_eq!(scene.owes(&removal_lane("902")), "withdrawal delete_phone +0");
+    assert_eq!(
+        scene.owes(&Lane::Removal(phone_id("902"))),
+        "withdrawal delete_phone +0"
+    );
     assert_eq!(scene.owes(&key_lane("900", 1)), "issue issue +0");
     assert!(!scene.enrollment().invite.barred);
     scene.phone_active("902", "800");
@@ -207,27 +217,35 @@ fn a_newer_phone_of_the_same_model_replaces_the_older_one() {
 
 #[test]
 fn what_is_not_known_to_be_the_same_stays() {
-    for (maker, name) in [
-        (None, Some("iPhone15,2")),
-        (Some("Apple"), None),
-        (Some("Apple"), Some(" ")),
+    let phone = (Some("Apple"), Some("iPhone15,2"));
+    for other in [
         (Some("Apple"), Some("iPhone15,3")),
+        (Some("Samsung"), Some("iPhone15,2")),
+        (Some("Apple"), Some(" ")),
+        (Some("Apple"), None),
+        (None, Some("iPhone15,2")),
     ] {
-        let mut scene = at_most(5);
-        limit(&mut scene, 5, OverLimit::Refuse, SameDevice::KeepNewest);
-        model(&mut scene, "900", maker, name);
-        let other = (maker == Some("Apple")).then_some("iPhone15,2");
-        model(&mut scene, "901", maker, name.filter(|_| other.is_none()).or(other));
-        let same = maker.is_some() && name == Some("iPhone15,2");
-        assert!(!same);
-        assert_eq!(enrolled(&scene), ["900", "901"], "{maker:?} {name:?}");
+        for pair in [[phone, other], [other, other]] {
+            let mut scene = at_most(5);
+            limit(&mut scene, 5, OverLimit::Refuse, SameDevice::KeepNewest);
+            model(&mut scene, "900", pair[0].0, pair[0].1);
+            model(&mut scene, "901", pair[1].0, pair[1].1);
+            let known =
+                pair[0] == pair[1] && other.0.is_some() && other.1.is_some_and(|m| m != " ");
+            let stay = if known {
+                vec!["901"]
+            } else {
+                vec!["900", "901"]
+            };
+            assert_eq!(enrolled(&scene), stay, "{pair:?}");
+        }
     }
     let mut both = at_most(5);
     model(&mut both, "900", Some("Apple"), Some("iPhone15,2"));
     model(&mut both, "901", Some("Apple"), Some("iPhone15,2"));
     assert_eq!(enrolled(&both), ["900", "901"], "unless asked otherwise");
     limit(&mut both, 5, OverLimit::Refuse, SameDevice::KeepNewest);
-    both.now = both.now.plus(secs(60));
+    both.pass(60);
     both.wake();
     assert_eq!(enrolled(&both), ["900", "901"], "nobody came");
 }

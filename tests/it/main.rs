@@ -13,11 +13,15 @@ mod config;
 #[cfg(test)]
 mod core_answers;
 #[cfg(test)]
+mod core_drift;
+#[cfg(test)]
 mod core_failures;
 #[cfg(test)]
 mod core_feed;
 #[cfg(test)]
 mod core_index;
+#[cfg(test)]
+mod core_phones;
 #[cfg(test)]
 mod core_props;
 #[cfg(test)]
@@ -61,6 +65,8 @@ mod origo_simulator;
 mod origo_stub;
 #[cfg(test)]
 mod origo_token;
+#[cfg(test)]
+mod phones;
 #[cfg(test)]
 mod power;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Trouble;
+use super::{Drift, Trouble};
 use crate::core::ids::{ContainerId, CredentialId, InvitationId, PartNumber, Timestamp};
 use crate::core::observation::{ContainerStatus, CredentialStatus, Device, Rejection};
 
@@ -78,6 +78,9 @@ pub struct Key {
     pub out_of_stock_since: Option<Timestamp>,
     /// It was wanted once.
     pub used: bool,
+    /// Somebody else revoked it.
+    #[serde(default)]
+    pub drift: Drift,
 }
 
 /// One of HID's credentials.

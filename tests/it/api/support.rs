@@ -177,6 +177,7 @@ hash = "{}"
             events: true,
             overlap: Duration::from_mins(2),
             phones: PhonePolicy::default(),
+            repair_drift: false,
         };
         let policy = Policy {
             retry_schedule: vec![Duration::from_secs(5)],

@@ -2,6 +2,7 @@
 
 mod calls;
 mod engine;
+mod phones;
 mod poller;
 mod worker;
 
@@ -11,9 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use origo_adapter::clock::Clock;
-use origo_adapter::core::Effect;
 use origo_adapter::core::ids::{AcsUserId, AutomationId, IdentityId, Personal, Timestamp};
 use origo_adapter::core::wish::Wish;
+use origo_adapter::core::{Effect, Policy};
 use origo_adapter::engine::Engine;
 use origo_adapter::manager::Manager;
 use origo_adapter::origo::{Sending, Transport, TransportError};
@@ -127,6 +128,15 @@ impl Rig {
 
     /// At another kind of HID.
     fn with(settings: simulator::Settings, change: impl FnOnce(&mut Manager)) -> Self {
+        Self::by(scene::policy(), settings, change)
+    }
+
+    /// By another policy.
+    fn by(
+        policy: Policy,
+        settings: simulator::Settings,
+        change: impl FnOnce(&mut Manager),
+    ) -> Self {
         let clock = Arc::new(HandClock {
             truth: AtomicI64::new(START),
             ..HandClock::default()
@@ -142,7 +152,7 @@ impl Rig {
         let transport = Arc::clone(&wire) as Arc<dyn Transport>;
         let sqlite = Sqlite::in_memory().unwrap();
         let store = Arc::new(sqlite.clone());
-        let engine = Arc::new(Engine::new(store, time, scene::policy()));
+        let engine = Arc::new(Engine::new(store, time, policy));
         let mut manager = hq(scene::manager(), transport, &engine);
         change(&mut manager);
         let manager = Arc::new(manager);

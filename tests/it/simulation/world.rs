@@ -254,6 +254,7 @@ pub(super) fn policy() -> Policy {
         events: true,
         overlap: seconds(120),
         phones: PhonePolicy::default(),
+        repair_drift: false,
     };
     Policy {
         retry_schedule: [5, 30, 120, 600, 3600].map(seconds).to_vec(),

@@ -85,6 +85,7 @@ pub(crate) fn policy() -> Policy {
         events: true,
         overlap: secs(120),
         phones: PhonePolicy::default(),
+        repair_drift: false,
     };
     Policy {
         retry_schedule: [5, 30, 120, 600, 3600].map(secs).to_vec(),

@@ -3,7 +3,9 @@
 //!
 //! May use `config`, `daemon`, `simulator`, `demo` and `telemetry`.
 
+mod act;
 mod apply;
+mod list;
 mod remote;
 
 use std::fmt::{self, Display, Write as _};
@@ -22,7 +24,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tokio::net::TcpListener;
 
+use self::act::{Act, RemoveOrphan};
 use self::apply::Apply;
+use self::list::List;
 use self::remote::Asked;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
@@ -62,6 +66,16 @@ enum Command {
     Status(Asked),
     /// Tell in one paragraph what something waits for, and until when
     Why(Why),
+    /// List what the daemon knows of
+    List(List),
+    /// Try at once whatever failed, is stuck or waits for its own schedule
+    Retry(Act),
+    /// Read again what HID holds
+    Resync(Act),
+    /// Take over the user of HID's whose e-mail address is in the way
+    AdoptUser(Act),
+    /// Remove from HID something that is not ours
+    RemoveOrphan(RemoveOrphan),
     /// Make what a file of people says true
     Apply(Apply),
     /// Make keys for the API
@@ -222,6 +236,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             let query = [("id", id.as_str())];
             asked.ask(cli.config.as_deref(), "/adapter/why", &query, remote::why)
         }
+        Command::List(options) => list::list(cli.config.as_deref(), &options),
+        Command::Retry(options) => act::act(cli.config.as_deref(), "/adapter/retry", &options),
+        Command::Resync(options) => act::act(cli.config.as_deref(), "/adapter/resync", &options),
+        Command::AdoptUser(options) => {
+            act::act(cli.config.as_deref(), "/adapter/adopt_user", &options)
+        }
+        Command::RemoveOrphan(options) => act::remove_orphan(cli.config.as_deref(), &options),
         Command::Apply(options) => apply::apply(cli.config.as_deref(), &options),
         Command::ApiKey(ApiKey::New(options)) => new_key(&options),
     }

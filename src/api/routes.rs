@@ -12,8 +12,8 @@ use super::params::{
 use super::problem::Problem;
 use super::{
     Api, Call, Reply, acs_systems, adapter, apply, automations, client_sessions, credentials,
-    events, identities, issue, link, openapi, phones, sandbox_phones, status, users, users_change,
-    webhooks, why,
+    events, identities, issue, link, openapi, operate, orphans, phones, sandbox_phones, status,
+    users, users_change, webhooks, why,
 };
 use crate::config::Scope;
 
@@ -291,6 +291,11 @@ routes! {
 
     Create Write ["/adapter/apply"] (rows("rows", apply::ROW).required()) => "applied": {apply::apply};
     Read Read ["/adapter/status"] () => "status": {adapter::status};
+    Create Write ["/adapter/retry"] (id("id").required()) => "retry": {operate::retry};
+    Create Write ["/adapter/resync"] (id("id").required()) => "resync": {operate::resync};
+    Create Write ["/adapter/adopt_user"] (id("id").required()) => "adopt_user": {operate::adopt_user};
+    Read Read ["/adapter/orphans"] (count("limit", PAGE), text("page_cursor")) => "orphans": {orphans::list};
+    Create Write ["/adapter/orphans/remove"] (id("orphan_id").required()) => "orphan": {orphans::remove};
     Read Read ["/adapter/why"] (id("id").required()) => "why": {why::why};
 
     Read Read or Session ["/workspaces/get"] () => "workspace": {at_once status::workspace};

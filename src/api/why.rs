@@ -1,97 +1,34 @@
 //! `/adapter/why`: in one paragraph what something waits for, since when, and when it goes on (contract.md section 3).
 
 use serde_json::json;
-use uuid::Uuid;
 
+use super::about::{self, Subject};
 use super::problem::Problem;
 use super::schedule::{NextCall, next_call};
 use super::{Api, Call, Reply, show};
 use crate::clock::rfc3339;
 use crate::core::identity::{Enrollment, Identity, Phone};
-use crate::core::ids::{AcsSystemId, IdentityId, PartNumber, PhoneId, Timestamp};
-use crate::core::index::Kind;
+use crate::core::ids::{AcsSystemId, PhoneId, Timestamp};
 use crate::core::state::{self, KeyState};
-use crate::core::{Class, Lane, phones, plan};
+use crate::core::wish::Target;
+use crate::core::{Class, phones, plan};
 use crate::store::JournalRow;
 
-/// What may be asked about: by any of its ids one comes to a person.
-const KINDS: [Kind; 6] = [
-    Kind::Identity,
-    Kind::Automation,
-    Kind::Phone,
-    Kind::Parent,
-    Kind::Child,
-    Kind::AcsUser,
-];
-
-/// What of a person is asked about.
-#[derive(Default)]
-struct About {
-    manager: Option<AcsSystemId>,
-    phone: Option<PhoneId>,
-    part_number: Option<PartNumber>,
-}
-
-impl About {
-    fn of(identity: &Identity, kind: Kind, id: Uuid) -> Self {
-        let mut about = Self::default();
-        if kind == Kind::Phone {
-            about.phone = Some(PhoneId(id));
-        }
-        for (manager, enrollment) in &identity.enrollments {
-            let automation = enrollment.automation.as_ref();
-            if automation.is_some_and(|automation| automation.id.0 == id) {
-                about.manager = Some(*manager);
-            }
-        }
-        for (parent_id, parent) in &identity.parents {
-            let child = parent.children.iter().find(|(_, child)| child.id.0 == id);
-            if parent_id.0 == id || child.is_some() {
-                about.manager = Some(parent.manager);
-                about.part_number = Some(parent.part_number.clone());
-                about.phone = child.map(|(phone, _)| *phone);
-            }
-        }
-        about
-    }
-
-    fn has_manager(&self, manager: AcsSystemId) -> bool {
-        self.manager.is_none_or(|asked| asked == manager)
-    }
-
-    fn has_key(&self, phone: PhoneId, part_number: &PartNumber) -> bool {
-        self.phone.is_none_or(|asked| asked == phone)
-            && (self.part_number.as_ref()).is_none_or(|asked| asked == part_number)
-    }
-
-    /// What is owed in this lane has to do with it.
-    fn has_lane(&self, lane: &Lane) -> bool {
-        match lane {
-            Lane::Key(phone, part_number) => self.has_key(*phone, part_number),
-            Lane::Phone(phone) | Lane::Removal(phone) => {
-                self.phone.is_none_or(|asked| asked == *phone)
-            }
-            Lane::CmUser(_)
-            | Lane::Invitation(_)
-            | Lane::Read(_)
-            | Lane::Wait(_)
-            | Lane::Sweep(_)
-            | Lane::Timer => true,
-        }
-    }
-}
-
 pub(super) async fn why(api: &Api, call: &Call) -> Result<Reply, Problem> {
-    let missing = || Problem::missing("not_found", "object with this id");
-    let id = call.params.need_id("id")?;
-    let (kind, owner) = find(api, id).await?.ok_or_else(missing)?;
-    let identity = api.load(owner).await?.ok_or_else(missing)?;
-    let about = About::of(&identity, kind, id);
+    let subject = Subject::of(api, call).await?;
+    tell(api, call, &subject).await
+}
+
+/// How it stands with `subject`.
+pub(super) async fn tell(api: &Api, call: &Call, subject: &Subject) -> Result<Reply, Problem> {
+    let owner = subject.owner;
+    let identity = api.load(owner).await?.ok_or_else(about::missing)?;
+    let target = subject.target(&identity);
     let journal = api.engine.store().journal(owner).await?;
     let told = Told {
         api,
         identity: &identity,
-        about,
+        target,
         journal,
         now: call.now,
     };
@@ -107,8 +44,8 @@ pub(super) async fn why(api: &Api, call: &Call) -> Result<Reply, Problem> {
     }
     let first = next.iter().map(|(_, next)| next).min_by_key(|next| next.at);
     Ok(Reply::one(json!({
-        "id": id,
-        "object_type": kind.name(),
+        "id": subject.id,
+        "object_type": subject.kind.name(),
         "user_identity_id": owner,
         "text": sentences.join(" "),
         "effect": first.map(|next| next.effect),
@@ -117,20 +54,11 @@ pub(super) async fn why(api: &Api, call: &Call) -> Result<Reply, Problem> {
     })))
 }
 
-async fn find(api: &Api, id: Uuid) -> Result<Option<(Kind, IdentityId)>, Problem> {
-    for kind in KINDS {
-        if let Some(owner) = api.engine.store().find(kind, id.to_string()).await? {
-            return Ok(Some((kind, owner)));
-        }
-    }
-    Ok(None)
-}
-
 /// Everything from which the paragraph is made.
 struct Told<'a> {
     api: &'a Api,
     identity: &'a Identity,
-    about: About,
+    target: Target,
     journal: Vec<JournalRow>,
     now: Timestamp,
 }
@@ -153,7 +81,7 @@ impl Told<'_> {
             ));
         }
         for (manager, enrollment) in &self.identity.enrollments {
-            if !self.about.has_manager(*manager) {
+            if !self.target.has_manager(*manager) {
                 continue;
             }
             let state = state::automation(&policy, self.identity, *manager, self.now);
@@ -169,8 +97,7 @@ impl Told<'_> {
                 ));
             }
             for (id, phone) in &enrollment.phones {
-                let asked = self.about.phone.is_none_or(|asked| asked == *id);
-                if asked && phones::is_over_limit(phone) {
+                if self.target.has_phone(*id) && phones::is_over_limit(phone) {
                     sentences.push(self.over_limit(*manager, *id, enrollment));
                 }
                 sentences.extend(self.keys(*manager, *id, phone));
@@ -197,7 +124,7 @@ impl Told<'_> {
         for (part_number, key) in &phone.keys {
             let state = state::key(self.identity, manager, (id, phone), part_number, self.now);
             let is_settled = matches!(state, KeyState::Issued | KeyState::Revoked);
-            if is_settled || !self.about.has_key(id, part_number) {
+            if is_settled || !self.target.has_key(id, part_number) {
                 continue;
             }
             let since = self.since(&format!("key/{id}/{part_number}"));
@@ -223,11 +150,11 @@ impl Told<'_> {
             let is_standing = matches!(owed.class, Class::Wait | Class::Sweep | Class::Timer);
             let Some(manager) = owed
                 .manager
-                .filter(|manager| self.about.has_manager(*manager))
+                .filter(|manager| self.target.has_manager(*manager))
             else {
                 continue;
             };
-            if is_standing || !self.about.has_lane(&lane) {
+            if is_standing || !about::has_lane(&self.target, &lane) {
                 continue;
             }
             if let Some(forecast) = self.api.schedule.forecast(self.api, manager).await? {
@@ -243,7 +170,7 @@ impl Told<'_> {
         let managers = self.api.schedule.managers.iter();
         let managers = managers.filter(|manager| {
             self.identity.enrollments.contains_key(&manager.id)
-                && self.about.has_manager(manager.id)
+                && self.target.has_manager(manager.id)
         });
         let paused = managers.filter_map(|manager| {
             let at = self.api.engine.window_time();

@@ -41,8 +41,20 @@ pub struct Identity {
     pub in_flight: Option<InFlight>,
     /// Number of the last call.
     pub calls: CallNo,
+    /// What an operator last asked for by hand.
+    #[serde(default)]
+    pub request: Option<Request>,
     /// When it last changed: the states seen then are those that a later change starts from.
     pub changed_at: Timestamp,
+}
+
+/// An operator's request, for the journal: nothing follows from it but what it was taken for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// `retry`, `resync` or `adopt_user`.
+    pub what: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Who a person is, as the operator's software told us.
@@ -181,6 +193,9 @@ pub struct CmUser {
     /// Somebody else deleted it.
     #[serde(default)]
     pub drift: Drift,
+    /// An operator said that this one is the person's, whoever made it.
+    #[serde(default)]
+    pub take_over: Option<HidUserId>,
 }
 
 /// When somebody else took something of ours away at HID.
@@ -341,6 +356,7 @@ impl Identity {
             deleting_since: None,
             in_flight: None,
             calls: CallNo(0),
+            request: None,
             changed_at: created_at,
         }
     }

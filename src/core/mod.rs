@@ -6,7 +6,7 @@
 //! is now owed to the outside, at most one [`Effect`] a [`Lane`]. No clock, no randomness, no I/O.
 //!
 //! Reading order: [`ids`], [`identity`], [`observation`], [`effect`], [`policy`], [`step`](mod@step),
-//! [`wish`], [`answer`], [`event`], [`phones`], [`drift`], [`plan`], [`state`], [`announce`], [`index`], [`backoff`], [`window`], [`forecast`].
+//! [`wish`], [`answer`], [`event`], [`phones`], [`drift`], [`plan`], [`state`], [`announce`], [`orphans`], [`index`], [`backoff`], [`window`], [`forecast`].
 
 pub mod announce;
 pub mod answer;
@@ -19,6 +19,7 @@ pub mod identity;
 pub mod ids;
 pub mod index;
 pub mod observation;
+pub mod orphans;
 pub mod phones;
 pub mod plan;
 pub mod policy;

@@ -11,6 +11,7 @@ use super::identity::{
 };
 use super::ids::{AcsSystemId, PartNumber, PhoneId, Timestamp};
 use super::observation::{ContainerStatus, CredentialStatus, InvitationStatus, Rejection};
+use super::orphans;
 use super::phones;
 use super::plan;
 use super::policy::Policy;
@@ -18,7 +19,7 @@ use super::policy::Policy;
 /// One state change, for the journal: ids and state names only, no personal data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// `automation/<uuid>`, `cm_user/<manager>`, `invitation/<hid id>`, `phone/<uuid>`, `key/<uuid>/<part number>`, `parent/<uuid>`, `child/<uuid>`, `identity/<uuid>`.
+    /// `automation/<uuid>`, `cm_user/<manager>`, `invitation/<hid id>`, `phone/<uuid>`, `key/<uuid>/<part number>`, `parent/<uuid>`, `child/<uuid>`, `orphan/<uuid>`, `request/<uuid>`, `identity/<uuid>`.
     pub entity: String,
     /// `None`: it is new.
     pub from: Option<String>,
@@ -348,6 +349,18 @@ fn all(policy: &Policy, identity: &Identity, now: Timestamp) -> BTreeMap<String,
             }
         }
     }
+    for orphan in orphans::of(identity) {
+        let state = if orphan.is_leaving() {
+            "leaving"
+        } else {
+            "found"
+        };
+        all.insert(format!("orphan/{}", orphan.id), state.to_owned());
+    }
+    if let Some(request) = &identity.request {
+        let asked = format!("{} {}", request.what, request.at.0);
+        all.insert(format!("request/{}", identity.id), asked);
+    }
     for (id, parent) in &identity.parents {
         let state = if parent.deleting_since.is_some() {
             "deleting"
@@ -380,6 +393,21 @@ pub fn cm_user(state: &CmUserState) -> &'static str {
         CmUserState::Refused(_) => "refused",
         CmUserState::Deleting { .. } => "deleting",
         CmUserState::Gone => "gone",
+    }
+}
+
+/// Stable name of a credential's status at HID.
+#[must_use]
+pub fn credential_name(status: &CredentialStatus) -> &'static str {
+    match status {
+        CredentialStatus::IssueInitiated => "issue_initiated",
+        CredentialStatus::Issuing => "issuing",
+        CredentialStatus::Issued => "issued",
+        CredentialStatus::IssueFailed => "issue_failed",
+        CredentialStatus::RevokeInitiated => "revoke_initiated",
+        CredentialStatus::Revoking => "revoking",
+        CredentialStatus::Revoked => "revoked",
+        CredentialStatus::Unknown(_) => "unknown",
     }
 }
 

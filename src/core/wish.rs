@@ -2,17 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
+mod operator;
 mod people;
 mod phone;
+
+pub use operator::Target;
 
 use super::drift;
 use super::identity::{
     AcsUser, Automation, CmUser, CmUserState, Enrollment, Identity, Parent, Profile,
 };
 use super::ids::{
-    AcsSystemId, AcsUserId, AutomationId, ChildId, ParentId, PartNumber, Personal, PhoneId,
-    Timestamp,
+    AcsSystemId, AcsUserId, AutomationId, ChildId, OrphanId, ParentId, PartNumber, Personal,
+    PhoneId, Timestamp,
 };
+use super::orphans;
 
 /// One wish about one identity. Checked by the API before it gets here; in the core an odd one changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +129,14 @@ pub enum Wish {
     },
     /// A phone is to go, with all that it holds.
     DeactivatePhone(PhoneId),
+    /// Whatever failed, is stuck or waits for its own schedule is to be tried at once.
+    Retry(Target),
+    /// What HID holds is to be read now.
+    Resync(Target),
+    /// The user whose e-mail address is in the way is to be taken over.
+    AdoptUser(Target),
+    /// Something that is not ours is to go.
+    RemoveOrphan(OrphanId),
     /// Nothing is wanted for this identity any more.
     DeleteIdentity,
 }
@@ -168,6 +180,10 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
         | Wish::SetDates { .. }
         | Wish::Assign(..) => people::take(identity, wish, now),
         Wish::DeactivatePhone(id) => phone::deactivate(identity, *id, now),
+        Wish::Retry(target) => operator::retry(identity, target, now),
+        Wish::Resync(target) => operator::resync(identity, target, now),
+        Wish::AdoptUser(target) => operator::adopt_user(identity, target, now),
+        Wish::RemoveOrphan(id) => orphans::remove(identity, *id),
         Wish::Launch {
             id,
             manager,

@@ -8,6 +8,7 @@ mod dialect;
 mod errors;
 mod events;
 mod flows;
+mod operate;
 mod pages;
 mod people;
 mod replays;

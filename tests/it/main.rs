@@ -21,6 +21,8 @@ mod core_feed;
 #[cfg(test)]
 mod core_index;
 #[cfg(test)]
+mod core_operator;
+#[cfg(test)]
 mod core_phones;
 #[cfg(test)]
 mod core_props;
@@ -42,6 +44,8 @@ mod corpus;
 mod demo;
 #[cfg(test)]
 mod discreet;
+#[cfg(test)]
+mod drift;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::process_support::{Person, Site, id, until};
+use crate::process_support::{Person, Site, id, send, until};
 
 const LIMIT: &str = "environment = \"simulator\"";
 
@@ -15,11 +15,14 @@ fn site(phones: &str) -> Site {
 
 /// A phone of this model registers by a code of its own; HID's id of it.
 fn register(site: &Site, person: &Person, model: &str) -> u64 {
-    let code = site.invite(person);
     let device = json!({"manufacturer": "Apple", "model": model});
-    let asked = json!({"code": code, "device": device});
-    let made = site.hid.control("redeem", &asked);
-    made["container_id"].as_u64().unwrap()
+    // The daemon may not have heard yet that the last code is spent.
+    until("a code that is open", || {
+        let asked = json!({"code": site.invite(person), "device": device}).to_string();
+        let path = "/control/redeem";
+        let made = send(&site.hid.address, "POST", path, "", asked.as_bytes())?;
+        made.body["container_id"].as_u64()
+    })
 }
 
 /// The automation's phones, once there are so many.

@@ -69,7 +69,7 @@ impl Planner<'_> {
             for held in key
                 .held
                 .values()
-                .filter(|held| wanted || held.ours || key.current.is_some())
+                .filter(|held| wanted || held.ours || held.doomed || key.current.is_some())
             {
                 if let Some(at) = self.held_due(phone, held, wanted) {
                     read(self, Class::Confirm, at);

@@ -65,6 +65,10 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
         | Wish::DeleteChild(_)
         | Wish::Invite { .. }
         | Wish::DeactivatePhone(_)
+        | Wish::Retry(_)
+        | Wish::Resync(_)
+        | Wish::AdoptUser(_)
+        | Wish::RemoveOrphan(_)
         | Wish::DeleteIdentity => {}
     }
 }

@@ -225,6 +225,9 @@ fn calls(ids: &Ids) -> Vec<(&'static str, Value)> {
         ("/adapter/status", json!({})),
         ("/adapter/apply", json!({"rows": []})),
         ("/adapter/why", json!({"id": ids.ada})),
+        ("/adapter/retry", json!({"id": ids.ada})),
+        ("/adapter/resync", json!({"id": ids.phone})),
+        ("/adapter/orphans", json!({"limit": 1})),
         ("/phones/deactivate", device),
         ("/acs/credentials/delete", credential),
         ("/acs/users/delete", acs_user),
@@ -304,6 +307,16 @@ async fn every_route_answers_as_documented() {
         world.ok(path, body).await;
         asked.insert(path);
     }
+    super::operate::stranger(&world, &grace).await;
+    let orphans = world.ok("/adapter/orphans", json!({})).await;
+    let orphan = json!({"orphan_id": orphans[0]["orphan_id"]});
+    world.ok("/adapter/orphans/remove", orphan).await;
+    asked.insert("/adapter/orphans/remove");
+    let lovelace = world.person("lovelace").await;
+    super::operate::conflict(&world, &lovelace).await;
+    let lovelace = json!({"id": lovelace});
+    world.ok("/adapter/adopt_user", lovelace).await;
+    asked.insert("/adapter/adopt_user");
     for path in ["/healthz", "/readyz", "/metrics", "/openapi.json"] {
         assert_eq!(world.get(path).await.status, 200, "{path}");
         asked.insert(path);

@@ -314,6 +314,16 @@ hash = "{}"
         self.engine.observe(id, &seen, "test").await.unwrap();
     }
 
+    /// Carries out what a lane owes, and it fails.
+    pub(crate) async fn fails(&self, identity: &str, lane: Lane, fault: Fault) {
+        let id = IdentityId(identity.parse().unwrap());
+        let started = Observation::Started(lane);
+        let identity = self.engine.observe(id, &started, "test").await.unwrap();
+        let call = identity.unwrap().in_flight.unwrap();
+        let seen = Observation::Failed(call, fault);
+        self.engine.observe(id, &seen, "test").await.unwrap();
+    }
+
     /// HID makes the user with an invitation.
     pub(crate) async fn make_hid_user(&self, identity: &str) {
         let lane = Lane::CmUser(AcsSystemId(HQ));

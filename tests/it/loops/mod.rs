@@ -1,6 +1,7 @@
 //! Engine, worker and poller, each by itself: a clock that stands still, the simulator in place of a network.
 
 mod calls;
+mod drift;
 mod engine;
 mod phones;
 mod poller;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use origo_adapter::core::phones;
 use origo_adapter::core::policy::{OverLimit, PhonePolicy};
+use origo_adapter::core::wish::{Target, Wish};
 
 use super::calls::{Life, phone};
 use super::person;
@@ -49,6 +50,7 @@ async fn a_phone_too_many_costs_nothing_until_there_is_room() {
     let now = life.rig.now().0;
     let removed = life.rig.wire.hid.lock().unwrap().remove_phone(now, first);
     assert!(removed);
+    life.wish(Wish::Resync(Target::default())).await;
     let calls = life.live(Duration::from_mins(5)).await;
     let issues = calls.iter().filter(|call| **call == "issue");
     assert_eq!(issues.count(), 1, "{calls:?}");

@@ -84,10 +84,8 @@ impl Asked {
                 let answer = daemon.get(path, query.as_slice()).await?;
                 let next = &answer["pagination"]["next_page_cursor"];
                 cursor = next.as_str().map(str::to_owned);
-                let page = fields(answer).find_map(|field| match field {
-                    Value::Array(page) => Some(page),
-                    _ => None,
-                });
+                let page =
+                    fields(answer).find_map(|mut page| Some(std::mem::take(page.as_array_mut()?)));
                 rows.extend(page.unwrap_or_default());
                 if cursor.is_none() {
                     return Ok(rows);

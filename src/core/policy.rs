@@ -44,8 +44,18 @@ pub struct ManagerPolicy {
     pub overlap: Duration,
     /// Which phones are taken in.
     pub phones: PhonePolicy,
-    /// What somebody else takes away is made again (`drift.policy = "repair"`).
-    pub repair_drift: bool,
+    /// What becomes of what somebody else takes away.
+    pub drift: DriftPolicy,
+}
+
+/// What becomes of what somebody else takes away at HID.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DriftPolicy {
+    /// It is told, and left so.
+    #[default]
+    Report,
+    /// It is made again, once a day at most.
+    Repair,
 }
 
 /// Which of a person's phones an automation takes in.

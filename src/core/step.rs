@@ -7,7 +7,7 @@ use super::identity::{Child, CmUserState, Enrollment, Identity, InFlight};
 use super::ids::{AcsSystemId, CallNo, ChildId, CredentialId, PartNumber, PhoneId, Timestamp};
 use super::observation::{CredentialStatus, InvitationStatus, Observation};
 use super::plan;
-use super::policy::Policy;
+use super::policy::{DriftPolicy, Policy};
 use super::state::{self, Change};
 use super::{answer, drift, event, phones, wish};
 
@@ -116,11 +116,8 @@ fn settle(policy: &Policy, mut identity: Identity, now: Timestamp) -> Option<Ide
             phones::settle(policy.phones, enrollment, now);
         }
         settle_children(&mut identity, manager, now);
-        if policy
-            .managers
-            .get(&manager)
-            .is_some_and(|m| m.repair_drift)
-        {
+        let drift = policy.managers.get(&manager).map(|m| m.drift);
+        if drift == Some(DriftPolicy::Repair) {
             drift::settle(&mut identity, manager, now);
         }
         settle_keys(&mut identity, manager, now);

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, CredentialManager, WindowKey};
 use crate::core::Class;
 use crate::core::ids::AcsSystemId;
-use crate::core::policy::{ManagerPolicy, OverLimit, PhonePolicy, Policy, SameDevice};
+use crate::core::policy::{DriftPolicy, ManagerPolicy, OverLimit, PhonePolicy, Policy, SameDevice};
 use crate::core::window::READING_SHARE;
 use crate::engine::Engine;
 use crate::gate::{Forbidden, Gate};
@@ -34,7 +34,11 @@ pub fn policy(config: &Config) -> Policy {
             events: manager.polling.events,
             overlap: manager.polling.overlap,
             phones: phones(manager.phones),
-            repair_drift: manager.repair_drift,
+            drift: if manager.repair_drift {
+                DriftPolicy::Repair
+            } else {
+                DriftPolicy::Report
+            },
         };
         (AcsSystemId(manager.acs_system_id), policy)
     });

@@ -7,6 +7,7 @@ use origo_adapter::core::identity::Identity;
 use origo_adapter::core::observation::{
     Answer, CredentialStatus as Cs, Fault, Happening, InvitationStatus as Is, Rejection,
 };
+use origo_adapter::core::policy::DriftPolicy;
 use origo_adapter::core::wish::Wish;
 
 use crate::support::lanes::{invitation_lane, phone_lane, phone_other, read_lane, user_lane};
@@ -17,7 +18,7 @@ use crate::support::scene::{
 
 fn repairing(mut scene: Scene) -> Scene {
     let hq = scene.policy.managers.get_mut(&manager());
-    hq.expect("the manager").repair_drift = true;
+    hq.expect("the manager").drift = DriftPolicy::Repair;
     scene
 }
 

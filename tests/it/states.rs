@@ -12,6 +12,7 @@ use origo_adapter::core::observation::{
     Rejection,
 };
 use origo_adapter::core::orphans;
+use origo_adapter::core::policy::DriftPolicy;
 use origo_adapter::core::state::Change;
 use origo_adapter::core::wish::{Target, Wish};
 use proptest::prelude::*;
@@ -127,7 +128,7 @@ fn orphans() -> Vec<Scene> {
 
 fn repairing(mut scene: Scene) -> Scene {
     let hq = scene.policy.managers.get_mut(&manager());
-    hq.expect("the manager").repair_drift = true;
+    hq.expect("the manager").drift = DriftPolicy::Repair;
     scene
 }
 

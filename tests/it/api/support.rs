@@ -16,7 +16,7 @@ use origo_adapter::config;
 use origo_adapter::core::effect::Lane;
 use origo_adapter::core::ids::*;
 use origo_adapter::core::observation::*;
-use origo_adapter::core::policy::{ManagerPolicy, PhonePolicy, Policy};
+use origo_adapter::core::policy::{DriftPolicy, ManagerPolicy, PhonePolicy, Policy};
 use origo_adapter::engine::Engine;
 use origo_adapter::store::Store;
 use origo_adapter::store::sqlite::Sqlite;
@@ -177,7 +177,7 @@ hash = "{}"
             events: true,
             overlap: Duration::from_mins(2),
             phones: PhonePolicy::default(),
-            repair_drift: false,
+            drift: DriftPolicy::Report,
         };
         let policy = Policy {
             retry_schedule: vec![Duration::from_secs(5)],

@@ -1,14 +1,15 @@
 //! What somebody else takes away at HID's simulator, with every call of ours.
 
+use origo_adapter::core::policy::DriftPolicy;
 use origo_adapter::core::wish::{Target, Wish};
 
 use super::calls::Life;
 use crate::support::scene;
 
-async fn life(repair: bool) -> Life {
+async fn life(drift: DriftPolicy) -> Life {
     let mut policy = scene::policy();
     let hq = policy.managers.get_mut(&scene::manager()).unwrap();
-    hq.repair_drift = repair;
+    hq.drift = drift;
     let mut life = Life::by(policy).await;
     life.enroll().await;
     life
@@ -32,11 +33,11 @@ fn issues(calls: &[&str]) -> usize {
 
 #[tokio::test]
 async fn a_key_is_issued_again_once_where_that_is_wanted() {
-    let mut reported = life(false).await;
+    let mut reported = life(DriftPolicy::Report).await;
     let calls = revoked(&mut reported).await;
     assert_eq!((issues(&calls), reported.keys()), (0, 0), "{calls:?}");
 
-    let mut repaired = life(true).await;
+    let mut repaired = life(DriftPolicy::Repair).await;
     let calls = revoked(&mut repaired).await;
     assert_eq!((issues(&calls), repaired.keys()), (1, 1), "{calls:?}");
     let calls = revoked(&mut repaired).await;
@@ -52,7 +53,7 @@ async fn a_key_is_issued_again_once_where_that_is_wanted() {
 
 #[tokio::test]
 async fn a_user_is_made_again_and_the_person_enrolls_anew() {
-    let mut life = life(true).await;
+    let mut life = life(DriftPolicy::Repair).await;
     {
         let mut hid = life.rig.wire.hid.lock().unwrap();
         let user = hid.user_by_external_id(&super::person(1).to_string());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use origo_adapter::clock::Clock;
 use origo_adapter::core::ids::{AcsSystemId, Timestamp};
-use origo_adapter::core::policy::{ManagerPolicy, PhonePolicy, Policy};
+use origo_adapter::core::policy::{DriftPolicy, ManagerPolicy, PhonePolicy, Policy};
 use origo_adapter::engine::Engine;
 use origo_adapter::manager::Manager;
 use origo_adapter::origo::{Sending, Transport, TransportError};
@@ -254,7 +254,7 @@ pub(super) fn policy() -> Policy {
         events: true,
         overlap: seconds(120),
         phones: PhonePolicy::default(),
-        repair_drift: false,
+        drift: DriftPolicy::Report,
     };
     Policy {
         retry_schedule: [5, 30, 120, 600, 3600].map(seconds).to_vec(),

@@ -16,7 +16,7 @@ use origo_adapter::core::observation::{
     Answer, ContainerSeen, ContainerStatus, CredentialSeen, CredentialStatus, Device, Event, Fault,
     Happening, InvitationSeen, InvitationStatus, Observation, UserSeen,
 };
-use origo_adapter::core::policy::{ManagerPolicy, PhonePolicy, Policy};
+use origo_adapter::core::policy::{DriftPolicy, ManagerPolicy, PhonePolicy, Policy};
 use origo_adapter::core::state::{self, Change};
 use origo_adapter::core::wish::Wish;
 use origo_adapter::core::{Step, plan, step};
@@ -85,7 +85,7 @@ pub(crate) fn policy() -> Policy {
         events: true,
         overlap: secs(120),
         phones: PhonePolicy::default(),
-        repair_drift: false,
+        drift: DriftPolicy::Report,
     };
     Policy {
         retry_schedule: [5, 30, 120, 600, 3600].map(secs).to_vec(),

@@ -1,12 +1,12 @@
 //! The configuration: what is taken, what is refused, and in which words.
 
+mod policies;
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use origo_adapter::config::{
-    self, Config, Delivery, Environment, OverLimit, Phones, SameDevice, Scope, WindowKey,
-};
+use origo_adapter::config::{self, Config, Delivery, Environment, Scope, WindowKey};
 use origo_adapter::telemetry::Format;
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
@@ -100,13 +100,6 @@ fn the_example_is_good() {
     assert_eq!(hq.windows.window_key, WindowKey::Both);
     assert_eq!(hq.polling.interval, Duration::from_secs(5));
     assert_eq!(hq.invitations.delivery, Delivery::Email);
-    let phones = Phones {
-        max_per_identity: 5,
-        over_limit: OverLimit::Refuse,
-        same_device: SameDevice::KeepAll,
-    };
-    assert_eq!(hq.phones, phones);
-    assert!(!hq.repair_drift);
     assert_eq!(hq.card_profiles[0].facility_code, "9");
     assert_eq!(config.access_systems["hq_doors"].credential_manager, "hq");
     assert_eq!(config.api.keys["ops"].scope, Scope::Write);
@@ -222,22 +215,6 @@ fn what_is_wrong_is_said_in_one_line_each() {
              credential_managers.hq.windows.token.requests: must be a whole number from 1 to 4294967295, not \"many\" (in config.toml)\n\
              issuance.retry_schedule: must be a list of durations, not \"5s\" (in config.toml)\n\
              log.level: must be \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\", not \"loud\" (in config.toml)",
-        ),
-        (
-            "policies of phones",
-            &format!(
-                "{manager}[credential_managers.hq.phones]\n\
-                 max_per_identity = 0\nover_limit = \"drop\"\nsame_device = true\nmost = 5"
-            ),
-            "credential_managers.hq.phones.max_per_identity: must be a whole number from 1 to 4294967295, not 0 (in config.toml)\n\
-             credential_managers.hq.phones.most: unknown key (in config.toml)\n\
-             credential_managers.hq.phones.over_limit: must be \"refuse\" or \"retire_oldest\", not \"drop\" (in config.toml)\n\
-             credential_managers.hq.phones.same_device: must be \"keep_all\" or \"keep_newest\", not true (in config.toml)",
-        ),
-        (
-            "policies of drift",
-            &format!("{manager}drift = {{ policy = \"fight\" }}"),
-            "credential_managers.hq.drift.policy: must be \"report\" or \"repair\", not \"fight\" (in config.toml)",
         ),
         (
             "lists of tables",

@@ -1,6 +1,8 @@
 //! `docs/states.md` against the code: every transition that happens is there, and every one that is
 //! there happens. Chance finds the common ones; what it rarely meets is led to step by step.
 
+mod strangers;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -11,16 +13,13 @@ use origo_adapter::core::observation::{
     Answer, ContainerStatus, CredentialSeen, CredentialStatus, Fault, Happening, InvitationStatus,
     Rejection,
 };
-use origo_adapter::core::orphans;
-use origo_adapter::core::policy::DriftPolicy;
 use origo_adapter::core::state::Change;
-use origo_adapter::core::wish::{Target, Wish};
+use origo_adapter::core::wish::Wish;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::core_props::{deeds, deliveries, fates, play};
-use crate::support::lanes::phone_other;
 use crate::support::scene::{
     Scene, acs_user, ada, automation_id, container, hid_user, invitation_seen, key_lane, key_seen,
     manager, parent_id, phone_id, phone_seen, secs, wish_invite, wish_launch, wish_parent,
@@ -78,7 +77,11 @@ fn by_chance() -> BTreeSet<Transition> {
 fn by_hand() -> BTreeSet<Transition> {
     let mut seen = BTreeSet::new();
     let rare = users().into_iter().chain(phones()).chain(keys());
-    for scene in rare.chain(launches()).chain(shares()).chain(orphans()) {
+    for scene in rare
+        .chain(launches())
+        .chain(shares())
+        .chain(strangers::scenes())
+    {
         note(&mut seen, &scene);
     }
     for status in [
@@ -96,57 +99,6 @@ fn by_hand() -> BTreeSet<Transition> {
         note(&mut seen, &scene);
     }
     seen
-}
-
-/// What is not ours: asked to go, or gone by itself; and a user that is taken over.
-fn orphans() -> Vec<Scene> {
-    let mut found = Scene::issued();
-    found.event(phone_other());
-    found.reads_phone(vec![
-        key_seen("1000", 1, CredentialStatus::Issued),
-        key_seen("2000", 2, CredentialStatus::Issued),
-    ]);
-    let id = orphans::of(found.is()).next().expect("an orphan").id;
-    let mut removed = found.clone();
-    removed.wish(Wish::RemoveOrphan(id));
-    removed.does(&key_lane("900", 2), Answer::Revoked);
-    removed.reads_phone(vec![key_seen("1000", 1, CredentialStatus::Issued)]);
-    found.wish(wish_parent(2, 2));
-    let lane = Lane::CmUser(manager());
-    let mut adopted = Scene::new();
-    adopted.wish(wish_launch(1));
-    adopted.fails(&lane, Fault::Conflict);
-    adopted.does(&lane, Answer::UserFound(Some(hid_user("700"))));
-    for _ in 0..2 {
-        let mut seen = adopted.user_seen(vec![], vec![]);
-        seen.external_id = None;
-        adopted.does(&lane, Answer::User(seen));
-        adopted.wish(Wish::AdoptUser(Target::default()));
-    }
-    vec![found, removed, adopted, repaired(), made_again()]
-}
-
-fn repairing(mut scene: Scene) -> Scene {
-    let hq = scene.policy.managers.get_mut(&manager());
-    hq.expect("the manager").drift = DriftPolicy::Repair;
-    scene
-}
-
-fn repaired() -> Scene {
-    let mut scene = repairing(Scene::issued());
-    scene.pass(60);
-    scene.event(phone_other());
-    scene.reads_phone(vec![key_seen("1000", 1, CredentialStatus::Revoked)]);
-    scene
-}
-
-fn made_again() -> Scene {
-    let mut scene = repairing(Scene::invited());
-    scene.event(Happening::UserOther);
-    for _ in 0..2 {
-        scene.fails(&Lane::Read(manager()), Fault::Gone);
-    }
-    scene
 }
 
 fn created(scene: &mut Scene) {

@@ -60,7 +60,6 @@ async fn a_user_is_made_again_and_the_person_enrolls_anew() {
         hid.portal_delete_user(life.rig.now().0, user.unwrap())
             .unwrap();
     }
-    life.minutes(5).await;
     life.wish(Wish::Resync(Target::default())).await;
     let calls = life.minutes(60).await;
     let created = calls.iter().filter(|call| **call == "create_user");

@@ -3,6 +3,7 @@
 //!
 //! May use `config`, `daemon`, `simulator`, `demo` and `telemetry`.
 
+mod act;
 mod adopt;
 mod apply;
 mod audit;
@@ -10,6 +11,7 @@ mod data;
 mod hold;
 mod invite;
 mod list;
+mod orphans;
 mod remote;
 mod show;
 
@@ -29,6 +31,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tokio::net::TcpListener;
 
+use self::act::{Act, RemoveOrphan};
 use self::apply::Apply;
 use self::data::{Backup, Migrate, Restore};
 use self::hold::Hold;
@@ -86,6 +89,14 @@ enum Command {
     History(Show),
     /// Have an invitation for a further phone
     Invite(Invite),
+    /// Try at once whatever failed, is stuck or waits for its own schedule
+    Retry(Act),
+    /// Read again what HID holds
+    Resync(Act),
+    /// Take over the user of HID's whose e-mail address is in the way
+    AdoptUser(Act),
+    /// Remove from HID something that is not ours
+    RemoveOrphan(RemoveOrphan),
     /// Make what a file of people says true
     Apply(Apply),
     /// Make and issue nothing new for a person, at a credential manager or at all; withdrawals go on
@@ -276,6 +287,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(audit::Command::Verify(options)) => {
             audit::verify(cli.config.as_deref(), &options)
         }
+        Command::Retry(options) => act::act(cli.config.as_deref(), "/adapter/retry", &options),
+        Command::Resync(options) => act::act(cli.config.as_deref(), "/adapter/resync", &options),
+        Command::AdoptUser(options) => {
+            act::act(cli.config.as_deref(), "/adapter/adopt_user", &options)
+        }
+        Command::RemoveOrphan(options) => act::remove_orphan(cli.config.as_deref(), &options),
         Command::ApiKey(ApiKey::New(options)) => new_key(&options),
     }
 }

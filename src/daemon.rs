@@ -6,6 +6,7 @@
 mod build;
 mod connectors;
 mod head;
+mod late;
 mod loops;
 mod online;
 mod people;
@@ -122,6 +123,7 @@ impl Daemon {
             lifecycle,
             &engine,
             managers.values().cloned().collect(),
+            late::sides(config),
             config.log.heartbeat,
         );
         let working = managers.values().cloned().collect();

@@ -19,10 +19,10 @@ use crate::core::policy::Policy;
 use crate::core::state::Change;
 use crate::core::step::{Step, step};
 use crate::core::wish::Wish;
-use crate::core::{Lane, announce, index, state};
+use crate::core::{Lane, announce, drift, index, state};
 use crate::emit;
 use crate::store::{Claim, ClaimChange, Commit, Error, Loaded, NewEvent, Slot, Store};
-use crate::telemetry::{CLAIM_LOST, CLAIM_RECOVERED, IDENTITY_CHANGED, KEY_STUCK};
+use crate::telemetry::{CLAIM_LOST, CLAIM_RECOVERED, DRIFT_FOUND, IDENTITY_CHANGED, KEY_STUCK};
 
 /// Where all observations meet.
 pub struct Engine {
@@ -340,10 +340,15 @@ impl Engine {
         now: Timestamp,
     ) -> Result<(), Error> {
         let policy = self.policy();
-        let commits = steps
-            .into_iter()
-            .map(|(before, after, claim)| commit_of(&policy, &before, after, claim, cause, now));
-        let commits: Vec<Commit> = commits.collect();
+        let mut drifts = Vec::new();
+        let mut commits = Vec::new();
+        for (before, after, claim) in steps {
+            if let Some(after) = &after.identity {
+                let found = drift::found(&before.identity, after, now);
+                drifts.extend(found.into_iter().map(|found| (after.id, found)));
+            }
+            commits.push(commit_of(&policy, &before, after, claim, cause, now));
+        }
         let changes: Vec<(IdentityId, Vec<Change>)> = commits
             .iter()
             .map(|commit| (commit.id, commit.changes.clone()))
@@ -353,6 +358,23 @@ impl Engine {
             for change in &changes {
                 log(id, change, cause);
             }
+        }
+        for (
+            id,
+            drift::Found {
+                what,
+                entity,
+                repaired,
+            },
+        ) in drifts
+        {
+            let how = if repaired {
+                "it is being made again"
+            } else {
+                "it is left so"
+            };
+            emit!(DRIFT_FOUND, identity.id = %id, entity = %entity, drift.what = what, drift.repaired = repaired;
+                "identity {id}: somebody else changed {entity} at HID ({what}); {how}");
         }
         self.committed.send_replace(());
         Ok(())

@@ -128,6 +128,7 @@ events! {
     IDENTITY_CHANGED = "OA-3001" "identity.changed" INFO;
     IDENTITY_IGNORED = "OA-3002" "identity.ignored" DEBUG;
     KEY_STUCK = "OA-3003" "key.stuck" ERROR;
+    DRIFT_FOUND = "OA-3007" "drift.found" WARN;
     EFFECT_DONE = "OA-4001" "effect.done" DEBUG;
     EFFECT_RETRY = "OA-4002" "effect.retry" WARN;
     EFFECT_GAVE_UP = "OA-4003" "effect.gave_up" ERROR;
@@ -141,6 +142,7 @@ events! {
     GUARD_HELD = "OA-3004" "guard.held" ERROR;
     ADOPTED = "OA-4301" "adopt.done" INFO;
     ADOPT_FAILED = "OA-4302" "adopt.waits" WARN;
+    WITHDRAWAL_LATE = "OA-3008" "withdrawal.late" ERROR;
     STOCK_LOW = "OA-4201" "stock.low" WARN;
     STOCK_UNREAD = "OA-4202" "stock.unread" WARN;
     STOCK_REPLENISHED = "OA-4203" "stock.replenished" INFO;

@@ -70,7 +70,7 @@ pub(super) async fn status(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let holds = hold::all(api).await?;
     let mut managers = Vec::new();
     for standing in &standings {
-        let held = hold::is_whole(&holds, standing.manager.id);
+        let held = hold::whole(&holds, standing.manager.id).is_some();
         managers.push(standing.status(held, call.now));
     }
     Ok(Reply::one(json!({

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::problem::Problem;
-use super::{Api, Call, Reply, acs_systems, hold, identities, link, show, users, why};
+use super::{Api, Call, Reply, about, acs_systems, hold, identities, link, show, users};
 use crate::config::Scope;
 use crate::core::identity::{Automation, Identity};
 use crate::core::ids::{AcsSystemId, AcsUserId, AutomationId, IdentityId};
@@ -188,7 +188,7 @@ async fn invite(api: &Api, call: &Call, resend: bool) -> Result<Reply, Problem> 
 /// The same by any id of a person's, where it is clear with whom.
 pub(super) async fn invite_by_id(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let id = call.params.need_id("id")?;
-    let found = why::find(api, id).await?;
+    let found = about::find(api, id).await?;
     let (_, owner) = found.ok_or_else(missing)?;
     let identity = api.load(owner).await?.ok_or_else(missing)?;
     let named = running_by_id(&identity, AutomationId(id)).map(|(_, automation)| automation.id);

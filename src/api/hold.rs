@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::problem::Problem;
-use super::{Api, Call, Reply, identities, show, why};
+use super::{Api, Call, Reply, about, identities, show};
 use crate::core::hold::{Hold, HoldReason, HoldScope};
 use crate::core::identity::Identity;
 use crate::core::ids::{AcsSystemId, IdentityId, PartNumber, Timestamp};
@@ -116,7 +116,7 @@ async fn target(api: &Api, call: &Call) -> Result<Target, Problem> {
             if let Some(manager) = manager {
                 return Ok(Target::Scope(HoldScope::Manager(manager.id)));
             }
-            let found = why::find(api, id).await?;
+            let found = about::find(api, id).await?;
             let missing = || Problem::missing("not_found", "object with this id");
             found
                 .map(|(_, owner)| Target::Person(owner))
@@ -208,10 +208,13 @@ pub(super) async fn at(
     Ok(first.map(|hold| (hold.reason, hold.since)))
 }
 
-/// All new calls at a manager are kept back.
-pub(super) fn is_whole(holds: &[StandingHold], manager: AcsSystemId) -> bool {
-    let mut holds = holds.iter();
-    holds.any(|hold| hold.scope.covers(manager) && hold.reason.stops_claims())
+/// Why all new calls at a manager are kept back.
+pub(super) fn whole(holds: &[StandingHold], manager: AcsSystemId) -> Option<HoldReason> {
+    let holds = holds.iter().filter(|hold| hold.scope.covers(manager));
+    let reasons = holds
+        .map(|hold| hold.reason)
+        .filter(|reason| reason.stops_claims());
+    reasons.min()
 }
 
 /// A phone of the person waits for its key of this part number.

@@ -7,6 +7,7 @@
 //! Promises: what was acknowledged is on disk; every answer but metrics is JSON, and bears `seam-request-id`;
 //! no log line holds a body, a query or a key (contract.md G5, G7).
 
+mod about;
 mod acs_systems;
 mod adapter;
 mod adopt;
@@ -22,6 +23,8 @@ mod keys;
 mod link;
 mod openapi;
 mod openapi_schemas;
+mod operate;
+mod orphans;
 mod page;
 mod params;
 mod phones;

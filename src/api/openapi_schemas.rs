@@ -78,6 +78,7 @@ use Shape::{Flag, Id, Instant, List, Number, Object, Open, OrNull, Ref, Text, Wo
 const TEXT_OR_NULL: Shape = OrNull(&Text);
 const INSTANT_OR_NULL: Shape = OrNull(&Instant);
 const NUMBER_OR_NULL: Shape = OrNull(&Number);
+const ID_OR_NULL: Shape = OrNull(&Id);
 const IDS: Shape = List(&Id);
 const TEXTS: Shape = List(&Text);
 const ERRORS: Shape = List(&Ref("issue_error"));
@@ -160,6 +161,8 @@ const AUTOMATION: &[Field] = &[
                 List(&Object(&[
                     need("device_id", Id),
                     need("state", Text),
+                    need("enrolled", Flag),
+                    need("reason", TEXT_OR_NULL),
                     need(
                         "keys",
                         List(&Object(&[need("part_number", Text), need("state", Text)])),
@@ -220,6 +223,17 @@ const HISTORY: &[Field] = &[
     need("entity", Text),
     need("from", TEXT_OR_NULL),
     need("to", TEXT_OR_NULL),
+];
+
+/// How something stands.
+const WHY: &[Field] = &[
+    need("id", Id),
+    need("object_type", Text),
+    need("user_identity_id", Id),
+    need("text", Text),
+    need("effect", TEXT_OR_NULL),
+    need("queue_position", NUMBER_OR_NULL),
+    need("eta", INSTANT_OR_NULL),
 ];
 
 /// What stands under a response key.
@@ -535,16 +549,25 @@ const RESOURCES: &[Resource] = &[
             ),
         ],
     ),
-    single(
-        "why",
+    single("why", WHY),
+    single("retry", WHY),
+    single("resync", WHY),
+    single("adopt_user", WHY),
+    resource(
+        "orphan",
+        "orphans",
         &[
-            need("id", Id),
-            need("object_type", Text),
+            need("orphan_id", Id),
+            need("object_type", Words(&["credential", "invitation"])),
+            need("hid_id", Text),
+            need("status", Text),
+            need("credential_manager", TEXT_OR_NULL),
+            need("credential_manager_acs_system_id", Id),
             need("user_identity_id", Id),
-            need("text", Text),
-            need("effect", TEXT_OR_NULL),
-            need("queue_position", NUMBER_OR_NULL),
-            need("eta", INSTANT_OR_NULL),
+            need("device_id", ID_OR_NULL),
+            need("part_number", TEXT_OR_NULL),
+            need("found_at", Instant),
+            need("is_being_removed", Flag),
         ],
     ),
     single("health", &[need("status", Words(&["ok"]))]),

@@ -275,7 +275,8 @@ fn taken(kind: Kind) -> Problem {
         | Kind::HidUser
         | Kind::HidInvitation
         | Kind::HidContainer
-        | Kind::HidCredential => Problem::ours(format!("two identities have one {}", kind.name())),
+        | Kind::HidCredential
+        | Kind::Orphan => Problem::ours(format!("two identities have one {}", kind.name())),
     }
 }
 

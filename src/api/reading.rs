@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::problem::Problem;
 use super::routes::PAGE;
-use super::{Api, Call, Reply, hold, page, show, why};
+use super::{Api, Call, Reply, about, hold, page, show};
 use crate::core::hold::HoldReason;
 use crate::core::identity::Identity;
 use crate::core::ids::{AcsSystemId, AutomationId, ChildId, IdentityId, ParentId, PhoneId};
@@ -39,9 +39,10 @@ struct Standing {
 
 impl<'a> Reader<'a> {
     async fn new(api: &'a Api, call: &'a Call) -> Result<Self, Problem> {
+        let holds = hold::all(api).await?;
         let mut held = BTreeMap::new();
         for manager in &api.schedule.managers {
-            if let Some((reason, _)) = hold::at(api, manager.id).await? {
+            if let Some(reason) = hold::whole(&holds, manager.id) {
                 held.insert(manager.id, reason);
             }
         }
@@ -67,6 +68,8 @@ impl<'a> Reader<'a> {
             | Kind::IdentityPhoneNumber
             | Kind::AcsUser
             | Kind::UnlinkedAcsUser
+            | Kind::Guarded
+            | Kind::Orphan
             | Kind::HidUser
             | Kind::HidInvitation
             | Kind::HidContainer
@@ -165,7 +168,7 @@ pub(super) async fn list(api: &Api, call: &Call) -> Result<Reply, Problem> {
 pub(super) async fn object(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let missing = || Problem::missing("not_found", "object with this id");
     let id = call.params.need_id("id")?;
-    let (kind, owner) = why::find(api, id).await?.ok_or_else(missing)?;
+    let (kind, owner) = about::find(api, id).await?.ok_or_else(missing)?;
     let identity = api.load(owner).await?.ok_or_else(missing)?;
     let reader = Reader::new(api, call).await?;
     let query = ListQuery {
@@ -192,7 +195,7 @@ pub(super) async fn object(api: &Api, call: &Call) -> Result<Reply, Problem> {
 /// The journal of the person behind an id, oldest first; also of one who is gone, by the identity's own id.
 pub(super) async fn history(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let id = call.params.need_id("id")?;
-    let owner = why::find(api, id).await?;
+    let owner = about::find(api, id).await?;
     let owner = owner.map_or(IdentityId(id), |(_, owner)| owner);
     let rows = api.engine.store().journal(owner).await?;
     if rows.is_empty() {

@@ -12,8 +12,8 @@ use super::params::{
 use super::problem::Problem;
 use super::{
     Api, Call, Reply, acs_systems, adapter, adopt, apply, automations, client_sessions,
-    credentials, events, hold, identities, issue, link, openapi, phones, reading, sandbox_phones,
-    status, users, users_change, webhooks, why,
+    credentials, events, hold, identities, issue, link, openapi, operate, orphans, phones, reading,
+    sandbox_phones, status, users, users_change, webhooks, why,
 };
 use crate::config::Scope;
 
@@ -311,6 +311,11 @@ routes! {
         (id("id").required(), flag("resend"))
         => "invitation": {automations::invite_by_id};
     Read Read ["/adapter/status"] () => "status": {adapter::status};
+    Create Write ["/adapter/retry"] (id("id").required()) => "retry": {operate::retry};
+    Create Write ["/adapter/resync"] (id("id").required()) => "resync": {operate::resync};
+    Create Write ["/adapter/adopt_user"] (id("id").required()) => "adopt_user": {operate::adopt_user};
+    Read Read ["/adapter/orphans"] (count("limit", PAGE), text("page_cursor")) => "orphans": {orphans::list};
+    Create Write ["/adapter/orphans/remove"] (id("orphan_id").required()) => "orphan": {orphans::remove};
     Read Read ["/adapter/why"] (id("id").required()) => "why": {why::why};
 
     Read Read or Session ["/workspaces/get"] () => "workspace": {at_once status::workspace};

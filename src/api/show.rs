@@ -10,7 +10,7 @@ use crate::core::hold::{HoldReason, is_held_back};
 use crate::core::identity::{AcsUser, Automation, CmUserState, Enrollment, Identity, Phone};
 use crate::core::ids::{AcsSystemId, AcsUserId, PartNumber, Personal, PhoneId, Timestamp};
 use crate::core::policy::Policy;
-use crate::core::{plan, state};
+use crate::core::{phones, plan, state};
 
 /// A configured system has no date of birth; any constant serves, and this one can't be mistaken for one.
 const CONFIGURED_AT: Timestamp = Timestamp(0);
@@ -327,8 +327,23 @@ fn adapter_phone(
     json!({
         "device_id": id,
         "state": state::phone(phone),
+        "enrolled": phone.enrolled,
+        "reason": phones::is_over_limit(phone).then_some("over_limit"),
         "keys": keys.collect::<Vec<_>>(),
     })
+}
+
+/// The warning of a phone that gets no key because there are too many.
+fn over_limit(phone: &Phone) -> Vec<Value> {
+    let since = phone.knocked_at.filter(|_| phones::is_over_limit(phone));
+    let warning = since.map(|since| {
+        json!({
+            "warning_code": "over_phone_limit",
+            "message": "this phone gets no keys: its owner has as many phones with keys as may be",
+            "created_at": instant(since),
+        })
+    });
+    warning.into_iter().collect()
 }
 
 /// A phone. Seam's has no owner and no HID block.
@@ -358,6 +373,6 @@ pub(super) fn phone(settings: &Settings, id: PhoneId, phone: &Phone) -> Value {
         "custom_metadata": {},
         "properties": {},
         "errors": [],
-        "warnings": [],
+        "warnings": over_limit(phone),
     })
 }

@@ -3,95 +3,31 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use uuid::Uuid;
 
+use super::about::{self, Subject};
 use super::problem::Problem;
 use super::schedule::{NextCall, next_call};
 use super::{Api, Call, Reply, hold, show};
 use crate::clock::rfc3339;
 use crate::core::hold::{HoldReason, is_held_back};
-use crate::core::identity::{Identity, Phone};
-use crate::core::ids::{AcsSystemId, IdentityId, PartNumber, PhoneId, Timestamp};
-use crate::core::index::Kind;
+use crate::core::identity::{Enrollment, Identity, Phone};
+use crate::core::ids::{AcsSystemId, PhoneId, Timestamp};
 use crate::core::record::{self, RecordState};
 use crate::core::state::{self, KeyState};
-use crate::core::{Class, Lane, plan};
+use crate::core::wish::Target;
+use crate::core::{Class, phones, plan};
 use crate::store::JournalRow;
 
-/// What may be asked about: by any of its ids one comes to a person.
-const KINDS: [Kind; 6] = [
-    Kind::Identity,
-    Kind::Automation,
-    Kind::Phone,
-    Kind::Parent,
-    Kind::Child,
-    Kind::AcsUser,
-];
-
-/// What of a person is asked about.
-#[derive(Default)]
-struct About {
-    manager: Option<AcsSystemId>,
-    phone: Option<PhoneId>,
-    part_number: Option<PartNumber>,
-}
-
-impl About {
-    fn of(identity: &Identity, kind: Kind, id: Uuid) -> Self {
-        let mut about = Self::default();
-        if kind == Kind::Phone {
-            about.phone = Some(PhoneId(id));
-        }
-        for (manager, enrollment) in &identity.enrollments {
-            let automation = enrollment.automation.as_ref();
-            if automation.is_some_and(|automation| automation.id.0 == id) {
-                about.manager = Some(*manager);
-            }
-        }
-        for (parent_id, parent) in &identity.parents {
-            let child = parent.children.iter().find(|(_, child)| child.id.0 == id);
-            if parent_id.0 == id || child.is_some() {
-                about.manager = Some(parent.manager);
-                about.part_number = Some(parent.part_number.clone());
-                about.phone = child.map(|(phone, _)| *phone);
-            }
-        }
-        about
-    }
-
-    fn has_manager(&self, manager: AcsSystemId) -> bool {
-        self.manager.is_none_or(|asked| asked == manager)
-    }
-
-    fn has_key(&self, phone: PhoneId, part_number: &PartNumber) -> bool {
-        self.phone.is_none_or(|asked| asked == phone)
-            && (self.part_number.as_ref()).is_none_or(|asked| asked == part_number)
-    }
-
-    /// What is owed in this lane has to do with it.
-    fn has_lane(&self, lane: &Lane) -> bool {
-        match lane {
-            Lane::Key(phone, part_number) => self.has_key(*phone, part_number),
-            Lane::Phone(phone) | Lane::Removal(phone) => {
-                self.phone.is_none_or(|asked| asked == *phone)
-            }
-            Lane::CmUser(_)
-            | Lane::Invitation(_)
-            | Lane::Read(_)
-            | Lane::Wait(_)
-            | Lane::Sweep(_)
-            | Lane::Record(_)
-            | Lane::Timer => true,
-        }
-    }
-}
-
 pub(super) async fn why(api: &Api, call: &Call) -> Result<Reply, Problem> {
-    let missing = || Problem::missing("not_found", "object with this id");
-    let id = call.params.need_id("id")?;
-    let (kind, owner) = find(api, id).await?.ok_or_else(missing)?;
-    let identity = api.load(owner).await?.ok_or_else(missing)?;
-    let about = About::of(&identity, kind, id);
+    let subject = Subject::of(api, call).await?;
+    tell(api, call, &subject).await
+}
+
+/// How it stands with `subject`.
+pub(super) async fn tell(api: &Api, call: &Call, subject: &Subject) -> Result<Reply, Problem> {
+    let owner = subject.owner;
+    let identity = api.load(owner).await?.ok_or_else(about::missing)?;
+    let target = subject.target(&identity);
     let journal = api.engine.store().journal(owner).await?;
     let mut holds = Vec::new();
     for manager in identity.enrollments.keys() {
@@ -104,7 +40,7 @@ pub(super) async fn why(api: &Api, call: &Call) -> Result<Reply, Problem> {
     let told = Told {
         api,
         identity: &identity,
-        about,
+        target,
         journal,
         holds: holds.into_iter().collect(),
         now: call.now,
@@ -127,8 +63,8 @@ pub(super) async fn why(api: &Api, call: &Call) -> Result<Reply, Problem> {
     }
     let first = next.iter().map(|(_, next)| next).min_by_key(|next| next.at);
     Ok(Reply::one(json!({
-        "id": id,
-        "object_type": kind.name(),
+        "id": subject.id,
+        "object_type": subject.kind.name(),
         "user_identity_id": owner,
         "text": sentences.join(" "),
         "effect": first.map(|next| next.effect),
@@ -137,20 +73,11 @@ pub(super) async fn why(api: &Api, call: &Call) -> Result<Reply, Problem> {
     })))
 }
 
-pub(super) async fn find(api: &Api, id: Uuid) -> Result<Option<(Kind, IdentityId)>, Problem> {
-    for kind in KINDS {
-        if let Some(owner) = api.engine.store().find(kind, id.to_string()).await? {
-            return Ok(Some((kind, owner)));
-        }
-    }
-    Ok(None)
-}
-
 /// Everything from which the paragraph is made.
 struct Told<'a> {
     api: &'a Api,
     identity: &'a Identity,
-    about: About,
+    target: Target,
     journal: Vec<JournalRow>,
     /// What each manager's new calls are held by.
     holds: BTreeMap<AcsSystemId, (HoldReason, Timestamp)>,
@@ -175,7 +102,7 @@ impl Told<'_> {
             ));
         }
         for (manager, enrollment) in &self.identity.enrollments {
-            if !self.about.has_manager(*manager) {
+            if !self.target.has_manager(*manager) {
                 continue;
             }
             let held = self.holds.get(manager);
@@ -200,6 +127,9 @@ impl Told<'_> {
                 ));
             }
             for (id, phone) in &enrollment.phones {
+                if self.target.has_phone(*id) && phones::is_over_limit(phone) {
+                    sentences.push(self.over_limit(*manager, *id, enrollment));
+                }
                 sentences.extend(self.keys(*manager, *id, phone));
             }
         }
@@ -215,7 +145,8 @@ impl Told<'_> {
             for (phone, child) in &parent.children {
                 let state = record::state(&policy, self.identity, (*id, parent), *phone, self.now);
                 let waits = state.filter(|state| *state != RecordState::Imported);
-                let Some(state) = waits.filter(|_| self.about.has_key(*phone, &parent.part_number))
+                let Some(state) =
+                    waits.filter(|_| self.target.has_key(*phone, &parent.part_number))
                 else {
                     continue;
                 };
@@ -237,13 +168,25 @@ impl Told<'_> {
         sentences
     }
 
+    /// Of a phone that waits for another to go.
+    fn over_limit(&self, manager: AcsSystemId, id: PhoneId, enrollment: &Enrollment) -> String {
+        let policy = self.api.engine.policy();
+        let most = policy.managers.get(&manager);
+        let most = most.map_or(0, |manager| manager.phones.max_per_identity);
+        let enrolled = phones::enrolled(enrollment);
+        let since = self.since(&format!("phone/{id}"));
+        format!(
+            "Phone {id} gets no keys (over_limit){since}: {enrolled} phones have them, and {most} may."
+        )
+    }
+
     /// Of keys that are neither on their phone nor gone.
     fn keys(&self, manager: AcsSystemId, id: PhoneId, phone: &Phone) -> Vec<String> {
         let mut sentences = Vec::new();
         for (part_number, key) in &phone.keys {
             let state = state::key(self.identity, manager, (id, phone), part_number, self.now);
             let is_settled = matches!(state, KeyState::Issued | KeyState::Revoked);
-            if is_settled || !self.about.has_key(id, part_number) {
+            if is_settled || !self.target.has_key(id, part_number) {
                 continue;
             }
             let since = self.since(&format!("key/{id}/{part_number}"));
@@ -269,12 +212,12 @@ impl Told<'_> {
             let is_standing = matches!(owed.class, Class::Wait | Class::Sweep | Class::Timer);
             let Some(manager) = owed
                 .manager
-                .filter(|manager| self.about.has_manager(*manager))
+                .filter(|manager| self.target.has_manager(*manager))
             else {
                 continue;
             };
             let is_held = self.holds.contains_key(&manager) && is_held_back(&owed.effect);
-            if is_standing || is_held || !self.about.has_lane(&lane) {
+            if is_standing || is_held || !about::has_lane(&self.target, &lane) {
                 continue;
             }
             if let Some(forecast) = self.api.schedule.forecast(self.api, manager).await? {
@@ -290,7 +233,7 @@ impl Told<'_> {
         let managers = self.api.schedule.managers.iter();
         let managers = managers.filter(|manager| {
             self.identity.enrollments.contains_key(&manager.id)
-                && self.about.has_manager(manager.id)
+                && self.target.has_manager(manager.id)
         });
         let paused = managers.filter_map(|manager| {
             let at = self.api.engine.window_time();

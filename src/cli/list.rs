@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
+use super::orphans;
 use super::remote::{Asked, text};
 
 #[derive(Args, Debug)]
@@ -31,6 +32,8 @@ enum Kind {
     Phones,
     /// Credentials: parents, and one child a phone
     Credentials,
+    /// What hangs below our people at HID and is not ours
+    Orphans,
 }
 
 impl Display for Kind {
@@ -40,12 +43,16 @@ impl Display for Kind {
             Self::Automations => "automations",
             Self::Phones => "phones",
             Self::Credentials => "credentials",
+            Self::Orphans => "orphans",
         })
     }
 }
 
 /// Prints every row, newest first.
 pub(super) fn list(config: Option<&Path>, options: &List) -> anyhow::Result<ExitCode> {
+    if let Kind::Orphans = options.kind {
+        return orphans::list(config, &options.asked);
+    }
     let kind = options.kind.to_string();
     let mut query = vec![("kind", kind.as_str())];
     query.extend(options.state.as_deref().map(|state| ("state", state)));

@@ -89,6 +89,47 @@ impl Asked {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// Asks for something to be done and prints what comes back: as JSON, or as `tell` puts it.
+    pub(super) fn order(
+        &self,
+        config: Option<&Path>,
+        path: &str,
+        body: &Value,
+        tell: impl FnOnce(&Value) -> String,
+    ) -> anyhow::Result<ExitCode> {
+        let daemon = self.daemon(config)?;
+        let answer = runtime(1)?.block_on(daemon.post(path, body))?;
+        let mut answer = fields(answer);
+        let answer = answer.next().unwrap_or_default();
+        say(&if self.json {
+            serde_json::to_string_pretty(&answer)?
+        } else {
+            tell(&answer)
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Every row of a list, page by page.
+    pub(super) fn pages(&self, config: Option<&Path>, path: &str) -> anyhow::Result<Vec<Value>> {
+        let daemon = self.daemon(config)?;
+        runtime(1)?.block_on(async {
+            let mut rows = Vec::new();
+            let mut cursor: Option<String> = None;
+            loop {
+                let query = cursor.as_deref().map(|cursor| ("page_cursor", cursor));
+                let answer = daemon.get(path, query.as_slice()).await?;
+                let next = &answer["pagination"]["next_page_cursor"];
+                cursor = next.as_str().map(str::to_owned);
+                let page =
+                    fields(answer).find_map(|mut page| Some(std::mem::take(page.as_array_mut()?)));
+                rows.extend(page.unwrap_or_default());
+                if cursor.is_none() {
+                    return Ok(rows);
+                }
+            }
+        })
+    }
+
     /// JSON is to be printed.
     pub(super) fn json(&self) -> bool {
         self.json
@@ -129,6 +170,21 @@ impl Asked {
             "a key of the API is needed: --api-key-file, or SEAM_API_KEY in the environment",
         )
     }
+}
+
+/// What an answer says, its envelope aside.
+fn fields(answer: Value) -> impl Iterator<Item = Value> {
+    let fields = match answer {
+        Value::Object(fields) => fields,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            serde_json::Map::new()
+        }
+    };
+    let envelope = ["ok", "pagination"];
+    fields
+        .into_iter()
+        .filter(move |(name, _)| !envelope.contains(&name.as_str()))
+        .map(|(_, value)| value)
 }
 
 /// A running daemon, and the key to it.

@@ -11,8 +11,8 @@ use super::values::{
     share_or_nothing, text, whole, word,
 };
 use super::{
-    AdoptUsers, CardProfile, CredentialManager, Delivery, Environment, Invitations, PartNumber,
-    Polling, Window, WindowKey, Windows,
+    AdoptUsers, CardProfile, CredentialManager, Delivery, Environment, Invitations, OverLimit,
+    PartNumber, Phones, Polling, SameDevice, Window, WindowKey, Windows,
 };
 
 /// Reads one manager, or what is set for all of them.
@@ -47,6 +47,8 @@ pub(super) fn credential_manager(
     let windows = windows(table.table("windows"));
     let polling = polling(table.table("polling"));
     let invitations = invitations(table.table("invitations"));
+    let phones = phones(table.table("phones"));
+    let repair_drift = repair_drift(table.table("drift"));
 
     let token_url = url(&mut table, "token_url", environment, |urls| urls.token);
     let mobile_identities_url = url(&mut table, "mobile_identities_url", environment, |urls| {
@@ -85,6 +87,8 @@ pub(super) fn credential_manager(
         windows: windows?,
         polling: polling?,
         invitations: invitations?,
+        phones: phones?,
+        repair_drift: repair_drift?,
         card_profiles: card_profiles?,
         part_numbers: part_numbers?,
     })
@@ -201,6 +205,36 @@ fn invitations(mut table: Table<'_>) -> Option<Invitations> {
         renew: renew?,
         max_renewals: max_renewals?,
     })
+}
+
+fn phones(mut table: Table<'_>) -> Option<Phones> {
+    let max_per_identity = table.required("max_per_identity", whole(1));
+    let over_limit = table.required(
+        "over_limit",
+        word(&[
+            ("refuse", OverLimit::Refuse),
+            ("retire_oldest", OverLimit::RetireOldest),
+        ]),
+    );
+    let same_device = table.required(
+        "same_device",
+        word(&[
+            ("keep_all", SameDevice::KeepAll),
+            ("keep_newest", SameDevice::KeepNewest),
+        ]),
+    );
+    table.close();
+    Some(Phones {
+        max_per_identity: max_per_identity?,
+        over_limit: over_limit?,
+        same_device: same_device?,
+    })
+}
+
+fn repair_drift(mut table: Table<'_>) -> Option<bool> {
+    let policy = table.required("policy", word(&[("report", false), ("repair", true)]));
+    table.close();
+    policy
 }
 
 fn card_profiles(tables: Vec<Table<'_>>) -> Option<Vec<CardProfile>> {

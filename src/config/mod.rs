@@ -71,6 +71,9 @@ pub struct CredentialManager {
     pub windows: Windows,
     pub polling: Polling,
     pub invitations: Invitations,
+    pub phones: Phones,
+    /// Whether what somebody else takes away at HID is made again.
+    pub repair_drift: bool,
     pub card_profiles: Vec<CardProfile>,
     pub part_numbers: Vec<PartNumber>,
 }
@@ -145,6 +148,33 @@ pub enum Delivery {
     Email,
     /// The app fetches them.
     Api,
+}
+
+/// Which of a person's phones get keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phones {
+    /// At least 1.
+    pub max_per_identity: u32,
+    pub over_limit: OverLimit,
+    pub same_device: SameDevice,
+}
+
+/// What becomes of a phone beyond the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverLimit {
+    /// It waits until there is room.
+    Refuse,
+    /// The oldest one is deactivated.
+    RetireOldest,
+}
+
+/// What becomes of the older of two phones of the same make and model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameDevice {
+    /// It stays.
+    KeepAll,
+    /// It is deactivated.
+    KeepNewest,
 }
 
 /// Which part number stands for which card.

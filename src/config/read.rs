@@ -21,8 +21,6 @@ const NOT_YET: &[&str] = &[
     "credential_managers.*.audience",
     "credential_managers.*.callback_url",
     "credential_managers.*.client_assertion_type",
-    "credential_managers.*.drift",
-    "credential_managers.*.phones",
     "credential_managers.*.private_key_file",
     "http",
 ];

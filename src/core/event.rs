@@ -116,14 +116,14 @@ fn phone_active(
         enrollment.user.state,
         CmUserState::Present { adopted: true, .. }
     );
-    let enrolled = enrollment.is_running();
+    let knocks = enrollment.is_running();
     let seen = ContainerSeen {
         id: container.clone(),
         status: ContainerStatus::Active,
         device: device.clone(),
         credentials: vec![],
     };
-    let mut phone = seen::new_phone(&seen, enrolled, now);
+    let mut phone = seen::new_phone(&seen, knocks, now);
     phone.invitation = invitation.cloned();
     phone.read_first = adopted || !ours || now.since(event.time) > overlap;
     enrollment.phones.insert(id, phone);

@@ -40,14 +40,26 @@ pub struct Identity {
     /// Everything is being withdrawn since then.
     pub deleting_since: Option<Timestamp>,
     /// Nothing new is made or issued for it; withdrawals and reads go on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub held: Option<Hold>,
     /// The one call under way: HID sees one at a time of each identity (contract.md section 8).
     pub in_flight: Option<InFlight>,
     /// Number of the last call.
     pub calls: CallNo,
+    /// What an operator last asked for by hand.
+    #[serde(default)]
+    pub request: Option<Request>,
     /// When it last changed: the states seen then are those that a later change starts from.
     pub changed_at: Timestamp,
+}
+
+/// An operator's request, for the journal: nothing follows from it but what it was taken for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// `retry`, `resync` or `adopt_user`.
+    pub what: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Who a person is, as the operator's software told us.
@@ -189,6 +201,21 @@ pub struct CmUser {
     /// What HID was told of the person.
     #[serde(default)]
     pub told: Told,
+    /// Somebody else deleted it.
+    #[serde(default)]
+    pub drift: Drift,
+    /// An operator said that this one is the person's, whoever made it.
+    #[serde(default)]
+    pub take_over: Option<HidUserId>,
+}
+
+/// When somebody else took something of ours away at HID.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// When we last noticed it.
+    pub noticed_at: Option<Timestamp>,
+    /// When we last began to make it again by ourselves.
+    pub repaired_at: Option<Timestamp>,
 }
 
 /// HID's copy of a person's data, as far as we know it.
@@ -341,6 +368,7 @@ impl Identity {
             held: None,
             in_flight: None,
             calls: CallNo(0),
+            request: None,
             changed_at: created_at,
         }
     }

@@ -37,6 +37,8 @@ uuid_ids! {
     AcsUserId;
     /// An access system or a credential manager (Seam's `acs_system_id`).
     AcsSystemId;
+    /// Something below our people at HID that is not ours.
+    OrphanId;
 }
 
 impl IdentityId {
@@ -52,6 +54,25 @@ impl PhoneId {
     #[must_use]
     pub fn of(manager: AcsSystemId, container: &ContainerId) -> Self {
         Self(Uuid::new_v5(&manager.0, container.as_str().as_bytes()))
+    }
+}
+
+impl OrphanId {
+    /// Same manager and credential, same id.
+    #[must_use]
+    pub fn of_credential(manager: AcsSystemId, id: &CredentialId) -> Self {
+        Self::of(manager, "credential", id.as_str())
+    }
+
+    /// Same manager and invitation, same id.
+    #[must_use]
+    pub fn of_invitation(manager: AcsSystemId, id: &InvitationId) -> Self {
+        Self::of(manager, "invitation", id.as_str())
+    }
+
+    fn of(manager: AcsSystemId, kind: &str, id: &str) -> Self {
+        let name = format!("orphan/{kind}/{id}");
+        Self(Uuid::new_v5(&manager.0, name.as_bytes()))
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::hold::HoldReason;
 use super::identity::Identity;
 use super::ids::{AcsSystemId, IdentityId, Timestamp};
+use super::orphans;
 
 /// What an index row stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub enum Kind {
     HidContainer,
     /// HID's credential; id `manager/hid id`.
     HidCredential,
+    /// Something below a person at HID that is not ours.
+    Orphan,
 }
 
 impl Kind {
@@ -64,6 +67,7 @@ impl Kind {
             Self::HidInvitation => "hid_invitation",
             Self::HidContainer => "hid_container",
             Self::HidCredential => "hid_credential",
+            Self::Orphan => "orphan",
         }
     }
 
@@ -77,7 +81,8 @@ impl Kind {
             | Self::HidUser
             | Self::HidInvitation
             | Self::HidContainer
-            | Self::HidCredential => false,
+            | Self::HidCredential
+            | Self::Orphan => false,
             Self::Identity
             | Self::IdentityKey
             | Self::IdentityEmail
@@ -126,7 +131,8 @@ impl fmt::Debug for Row {
             | Kind::HidUser
             | Kind::HidInvitation
             | Kind::HidContainer
-            | Kind::HidCredential => &self.id,
+            | Kind::HidCredential
+            | Kind::Orphan => &self.id,
         };
         write!(f, "{}:{id}", self.kind.name())
     }
@@ -234,6 +240,13 @@ pub fn rows(identity: &Identity) -> BTreeSet<Row> {
                 rows.add(Kind::HidCredential, &remote(*manager, credential));
             }
         }
+    }
+    for orphan in orphans::of(identity) {
+        let row = row(Kind::Orphan, &orphan.id, orphan.found_at());
+        rows.all.insert(Row {
+            acs_system: Some(orphan.manager.to_string()),
+            ..row
+        });
     }
     rows.all
 }

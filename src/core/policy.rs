@@ -47,4 +47,58 @@ pub struct ManagerPolicy {
     pub events: bool,
     /// How far back each poll of the feed reaches; an older ACTIVE event makes us read the phone before its first issue.
     pub overlap: Duration,
+    /// Which phones are taken in.
+    pub phones: PhonePolicy,
+    /// What becomes of what somebody else takes away.
+    pub drift: DriftPolicy,
+}
+
+/// What becomes of what somebody else takes away at HID.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DriftPolicy {
+    /// It is told, and left so.
+    #[default]
+    Report,
+    /// It is made again, once a day at most.
+    Repair,
+}
+
+/// Which of a person's phones an automation takes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PhonePolicy {
+    /// So many at a time.
+    pub max_per_identity: u32,
+    /// What becomes of one more.
+    pub over_limit: OverLimit,
+    /// What becomes of an older phone of the same make and model.
+    pub same_device: SameDevice,
+}
+
+/// What becomes of a phone beyond the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverLimit {
+    /// It gets no key until there is room.
+    Refuse,
+    /// It is taken in, and the oldest is deactivated.
+    RetireOldest,
+}
+
+/// What becomes of an older phone when a newer one of the same make and model is taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameDevice {
+    /// Both stay.
+    KeepAll,
+    /// The older one is deactivated.
+    KeepNewest,
+}
+
+impl Default for PhonePolicy {
+    /// The configuration's defaults.
+    fn default() -> Self {
+        Self {
+            max_per_identity: 5,
+            over_limit: OverLimit::Refuse,
+            same_device: SameDevice::KeepAll,
+        }
+    }
 }

@@ -12,6 +12,8 @@ use super::identity::{
 };
 use super::ids::{AcsSystemId, PartNumber, PhoneId, Timestamp};
 use super::observation::{ContainerStatus, CredentialStatus, InvitationStatus, Rejection};
+use super::orphans;
+use super::phones;
 use super::plan;
 use super::policy::Policy;
 use super::record;
@@ -19,7 +21,7 @@ use super::record;
 /// One state change, for the journal: ids and state names only, no personal data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// `automation/<uuid>`, `cm_user/<manager>`, `invitation/<hid id>`, `phone/<uuid>`, `key/<uuid>/<part number>`, `parent/<uuid>`, `child/<uuid>`, `record/<child's uuid>`, `identity/<uuid>`.
+    /// `automation/<uuid>`, `cm_user/<manager>`, `invitation/<hid id>`, `phone/<uuid>`, `key/<uuid>/<part number>`, `parent/<uuid>`, `child/<uuid>`, `record/<child's uuid>`, `orphan/<uuid>`, `request/<uuid>`, `identity/<uuid>`.
     pub entity: String,
     /// `None`: it is new.
     pub from: Option<String>,
@@ -335,7 +337,13 @@ fn all(policy: &Policy, identity: &Identity, now: Timestamp) -> BTreeMap<String,
             );
         }
         for (id, phone) in &enrollment.phones {
-            all.insert(format!("phone/{id}"), self::phone(phone).to_owned());
+            let reason = if phones::is_over_limit(phone) {
+                ": over_limit"
+            } else {
+                ""
+            };
+            let state = self::phone(phone);
+            all.insert(format!("phone/{id}"), format!("{state}{reason}"));
             for (part_number, _) in phone
                 .keys
                 .iter()
@@ -345,6 +353,18 @@ fn all(policy: &Policy, identity: &Identity, now: Timestamp) -> BTreeMap<String,
                 all.insert(format!("key/{id}/{part_number}"), state.name().to_owned());
             }
         }
+    }
+    for orphan in orphans::of(identity) {
+        let state = if orphan.is_leaving() {
+            "leaving"
+        } else {
+            "found"
+        };
+        all.insert(format!("orphan/{}", orphan.id), state.to_owned());
+    }
+    if let Some(request) = &identity.request {
+        let asked = format!("{} {}", request.what, request.at.0);
+        all.insert(format!("request/{}", identity.id), asked);
     }
     for (id, parent) in &identity.parents {
         let state = if parent.deleting_since.is_some() {
@@ -384,6 +404,21 @@ pub fn cm_user(state: &CmUserState) -> &'static str {
         CmUserState::Refused(_) => "refused",
         CmUserState::Deleting { .. } => "deleting",
         CmUserState::Gone => "gone",
+    }
+}
+
+/// Stable name of a credential's status at HID.
+#[must_use]
+pub fn credential_name(status: &CredentialStatus) -> &'static str {
+    match status {
+        CredentialStatus::IssueInitiated => "issue_initiated",
+        CredentialStatus::Issuing => "issuing",
+        CredentialStatus::Issued => "issued",
+        CredentialStatus::IssueFailed => "issue_failed",
+        CredentialStatus::RevokeInitiated => "revoke_initiated",
+        CredentialStatus::Revoking => "revoking",
+        CredentialStatus::Revoked => "revoked",
+        CredentialStatus::Unknown(_) => "unknown",
     }
 }
 

@@ -7,11 +7,11 @@ use super::identity::{Child, CmUserState, Enrollment, Identity, InFlight};
 use super::ids::{AcsSystemId, CallNo, ChildId, CredentialId, PartNumber, PhoneId, Timestamp};
 use super::observation::{CredentialStatus, InvitationStatus, Observation};
 use super::plan;
-use super::policy::Policy;
+use super::policy::{DriftPolicy, Policy};
 use super::record::{self, Record};
 use super::seen::{self, Reading};
 use super::state::{self, Change};
-use super::{answer, event, wish};
+use super::{answer, drift, event, phones, wish};
 
 /// What follows from an observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +127,17 @@ fn settle(policy: &Policy, mut identity: Identity, now: Timestamp) -> Option<Ide
     let data = plan::new_user(&identity);
     let managers: Vec<AcsSystemId> = identity.enrollments.keys().copied().collect();
     for manager in managers {
+        if let (Some(policy), Some(enrollment)) = (
+            policy.managers.get(&manager),
+            identity.enrollments.get_mut(&manager),
+        ) {
+            phones::settle(policy.phones, enrollment, now);
+        }
         settle_children(&mut identity, manager, now);
+        let drift = policy.managers.get(&manager).map(|m| m.drift);
+        if drift == Some(DriftPolicy::Repair) {
+            drift::settle(&mut identity, manager, now);
+        }
         settle_keys(&mut identity, manager, now);
         let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
             continue;

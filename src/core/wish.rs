@@ -3,18 +3,23 @@
 use serde::{Deserialize, Serialize};
 
 mod hold;
+mod operator;
 mod people;
 mod phone;
 mod prune;
 
 use super::hold::HoldReason;
+pub use operator::Target;
+
+use super::drift;
 use super::identity::{
     AcsUser, Automation, CmUser, CmUserState, Enrollment, Identity, Parent, Profile,
 };
 use super::ids::{
-    AcsSystemId, AcsUserId, AutomationId, ChildId, ParentId, PartNumber, Personal, PhoneId,
-    Timestamp,
+    AcsSystemId, AcsUserId, AutomationId, ChildId, OrphanId, ParentId, PartNumber, Personal,
+    PhoneId, Timestamp,
 };
+use super::orphans;
 
 /// One wish about one identity. Checked by the API before it gets here; in the core an odd one changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +143,14 @@ pub enum Wish {
         /// Until a person says so.
         held: bool,
     },
+    /// Whatever failed, is stuck or waits for its own schedule is to be tried at once.
+    Retry(Target),
+    /// What HID holds is to be read now.
+    Resync(Target),
+    /// The user whose e-mail address is in the way is to be taken over.
+    AdoptUser(Target),
+    /// Something that is not ours is to go.
+    RemoveOrphan(OrphanId),
     /// Nothing is wanted for this identity any more.
     DeleteIdentity,
 }
@@ -181,6 +194,10 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
         | Wish::SetDates { .. }
         | Wish::Assign(..) => people::take(identity, wish, now),
         Wish::DeactivatePhone(id) => phone::deactivate(identity, *id, now),
+        Wish::Retry(target) => operator::retry(identity, target, now),
+        Wish::Resync(target) => operator::resync(identity, target, now),
+        Wish::AdoptUser(target) => operator::adopt_user(identity, target, now),
+        Wish::RemoveOrphan(id) => orphans::remove(identity, *id),
         Wish::Launch {
             id,
             manager,
@@ -265,7 +282,8 @@ fn launch(
         stopping_since: None,
     });
     for phone in enrollment.phones.values_mut() {
-        phone.enrolled = phone.removal.is_none();
+        let knocks = !phone.enrolled && phone.removal.is_none() && phone.removed_at.is_none();
+        phone.knocked_at = knocks.then_some(now);
     }
     for invitation in enrollment.invitations.values_mut() {
         invitation.cancel = false;
@@ -277,11 +295,17 @@ fn launch(
 
 /// A new wish is a new try.
 fn try_user_again(enrollment: &mut Enrollment) {
-    if matches!(
-        enrollment.user.state,
-        CmUserState::Refused(_) | CmUserState::Conflict { .. } | CmUserState::Gone
-    ) {
-        enrollment.user = CmUser::default();
+    match enrollment.user.state {
+        CmUserState::Refused(_) | CmUserState::Conflict { .. } => {
+            enrollment.user = CmUser::default();
+        }
+        CmUserState::Gone => drift::make_user_again(enrollment),
+        CmUserState::Absent
+        | CmUserState::Unsure { .. }
+        | CmUserState::Taken
+        | CmUserState::Found { .. }
+        | CmUserState::Present { .. }
+        | CmUserState::Deleting { .. } => {}
     }
     enrollment.user.told.refused = None;
 }

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, CredentialManager, WindowKey};
 use crate::core::Class;
 use crate::core::ids::AcsSystemId;
-use crate::core::policy::{ManagerPolicy, Policy};
+use crate::core::policy::{DriftPolicy, ManagerPolicy, OverLimit, PhonePolicy, Policy, SameDevice};
 use crate::core::window::READING_SHARE;
 use crate::engine::Engine;
 use crate::gate::{Forbidden, Gate};
@@ -33,6 +33,12 @@ pub fn policy(config: &Config) -> Policy {
             adopt_by_email: manager.adopt_users == config::AdoptUsers::ByEmail,
             events: manager.polling.events,
             overlap: manager.polling.overlap,
+            phones: phones(manager.phones),
+            drift: if manager.repair_drift {
+                DriftPolicy::Repair
+            } else {
+                DriftPolicy::Report
+            },
         };
         (AcsSystemId(manager.acs_system_id), policy)
     });
@@ -51,6 +57,20 @@ pub fn policy(config: &Config) -> Policy {
                 Some((AcsSystemId(system.acs_system_id), import.fields()))
             })
             .collect(),
+    }
+}
+
+fn phones(settings: config::Phones) -> PhonePolicy {
+    PhonePolicy {
+        max_per_identity: settings.max_per_identity,
+        over_limit: match settings.over_limit {
+            config::OverLimit::Refuse => OverLimit::Refuse,
+            config::OverLimit::RetireOldest => OverLimit::RetireOldest,
+        },
+        same_device: match settings.same_device {
+            config::SameDevice::KeepAll => SameDevice::KeepAll,
+            config::SameDevice::KeepNewest => SameDevice::KeepNewest,
+        },
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::late::{self, Side};
 use crate::adopt::{self, Adopter};
 use crate::core::Timestamp;
 use crate::core::hold::HoldScope;
@@ -243,6 +244,7 @@ pub(super) fn spawn_heartbeat(
     lifecycle: &Lifecycle,
     engine: &Arc<Engine>,
     managers: Vec<Arc<Manager>>,
+    sides: Vec<Side>,
     every: Duration,
 ) {
     let (engine, soft, status) = (Arc::clone(engine), lifecycle.soft(), lifecycle.clone());
@@ -264,6 +266,9 @@ pub(super) fn spawn_heartbeat(
                         "{} identities; HID: {condition}{held}", counts.identities);
                 }
                 Err(error) => store_failed(&error),
+            }
+            if let Err(error) = late::tell(&engine, &sides).await {
+                store_failed(&error);
             }
         }
     });

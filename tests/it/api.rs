@@ -9,6 +9,7 @@ mod errors;
 mod events;
 mod flows;
 mod hold;
+mod operate;
 mod pages;
 mod people;
 mod reading;

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::process_support::{ADAPTER, Site, until};
+use crate::process_support::{ADAPTER, PERSON_GONE, Site, until, until_within};
 
 fn verify(site: &Site, arguments: &[&str]) -> Output {
     let config = site.file("config.toml");
@@ -28,7 +28,7 @@ fn lived(site: &mut Site) -> String {
         if name == "Grace Hopper" {
             let asked = json!({ "user_identity_id": person.identity });
             site.call("/user_identities/delete", &asked);
-            until("the end of a person", || {
+            until_within(PERSON_GONE, "the end of a person", || {
                 let answer = site.ask("/user_identities/get", &asked);
                 (answer.status == 404).then_some(())
             });

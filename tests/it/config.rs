@@ -1,5 +1,7 @@
 //! The configuration: what is taken, what is refused, and in which words.
 
+mod policies;
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -144,7 +146,7 @@ fn every_key_that_the_defaults_only_mention_is_taken_as_written() {
         .replace(headers, site.headers().to_str().unwrap());
     let config = site.load(&text, &[]).unwrap();
     assert_eq!(config.credential_managers.len(), 1);
-    assert_eq!(config.access_systems.len(), 1);
+    assert_eq!(config.access_systems.len(), 2);
     assert_eq!(config.api.keys.len(), 1);
 }
 
@@ -187,13 +189,9 @@ fn what_is_wrong_is_said_in_one_line_each() {
             "promised keys of managers and access systems",
             &format!(
                 "{manager}callback_url = \"https://callback.api.origo.hidglobal.com\"\n\
-                 private_key_file = \"/x\"\n\
-                 phones = {{ max_per_identity = 5 }}\n\
-                 [credential_manager_defaults.drift]\npolicy = \"repair\""
+                 private_key_file = \"/x\""
             ),
-            "credential_manager_defaults.drift: not yet (in config.toml)\n\
-             credential_managers.hq.callback_url: not yet (in config.toml)\n\
-             credential_managers.hq.phones: not yet (in config.toml)\n\
+            "credential_managers.hq.callback_url: not yet (in config.toml)\n\
              credential_managers.hq.private_key_file: not yet (in config.toml)",
         ),
         (

@@ -15,6 +15,8 @@ mod config;
 #[cfg(test)]
 mod core_answers;
 #[cfg(test)]
+mod core_drift;
+#[cfg(test)]
 mod core_failures;
 #[cfg(test)]
 mod core_feed;
@@ -22,6 +24,10 @@ mod core_feed;
 mod core_hold;
 #[cfg(test)]
 mod core_index;
+#[cfg(test)]
+mod core_operator;
+#[cfg(test)]
+mod core_phones;
 #[cfg(test)]
 mod core_props;
 #[cfg(test)]
@@ -48,6 +54,8 @@ mod demo;
 mod discreet;
 #[cfg(test)]
 mod doors;
+#[cfg(test)]
+mod drift;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
@@ -79,6 +87,8 @@ mod origo_stub;
 mod origo_token;
 #[cfg(test)]
 mod people;
+#[cfg(test)]
+mod phones;
 #[cfg(test)]
 mod power;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::process_support::{ADAPTER, Site, until};
+use crate::process_support::{ADAPTER, PERSON_GONE, Site, until, until_within};
 
 fn ask(site: &Site, arguments: &[&str]) -> Output {
     let mut command = Command::new(ADAPTER);
@@ -117,7 +117,7 @@ fn a_person_is_listed_shown_told_of_and_invited() {
     // Who is gone is still told of.
     let asked = json!({ "user_identity_id": ada.identity });
     site.call("/user_identities/delete", &asked);
-    until("the end of a person", || {
+    until_within(PERSON_GONE, "the end of a person", || {
         (site.ask("/user_identities/get", &asked).status == 404).then_some(())
     });
     assert_eq!(ask(&site, &["show", &ada.identity]).status.code(), Some(1));

@@ -1,6 +1,8 @@
 //! `docs/states.md` against the code: every transition that happens is there, and every one that is
 //! there happens. Chance finds the common ones; what it rarely meets is led to step by step.
 
+mod strangers;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -29,13 +31,14 @@ use crate::support::world::World;
 /// Kind, from, to; `·` is nothing.
 type Transition = (String, String, String);
 
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 7] = [
     "automation",
     "cm_user",
     "invitation",
     "phone",
     "key",
     "child",
+    "orphan",
 ];
 const SEQUENCES: usize = 1500;
 
@@ -75,7 +78,8 @@ fn by_chance() -> BTreeSet<Transition> {
 fn by_hand() -> BTreeSet<Transition> {
     let mut seen = BTreeSet::new();
     let rare = users().into_iter().chain(phones()).chain(keys());
-    for scene in rare.chain(launches()).chain(shares()).chain(holds()) {
+    let rare = rare.chain(launches()).chain(shares()).chain(holds());
+    for scene in rare.chain(strangers::scenes()) {
         note(&mut seen, &scene);
     }
     for status in [

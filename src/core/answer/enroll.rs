@@ -278,6 +278,7 @@ fn user_gone(enrollment: &mut Enrollment, policy: &Policy, call: &InFlight, now:
     let deleting = matches!(call.effect, Effect::DeleteUser { .. });
     let settled =
         deleting || known_since.is_some_and(|since| at.began.since(since) >= policy.settle_delay);
+    let was_present = matches!(enrollment.user.state, CmUserState::Present { .. });
     enrollment.look = None;
     enrollment.user.state = match &enrollment.user.state {
         CmUserState::Present { .. } | CmUserState::Deleting { .. } if settled => CmUserState::Gone,
@@ -294,6 +295,9 @@ fn user_gone(enrollment: &mut Enrollment, policy: &Policy, call: &InFlight, now:
         | CmUserState::Gone => enrollment.user.state.clone(),
     };
     enrollment.user.missing_since = None;
+    if was_present && enrollment.user.state == CmUserState::Gone {
+        enrollment.user.drift.noticed_at = Some(now);
+    }
     for phone in enrollment
         .phones
         .values_mut()

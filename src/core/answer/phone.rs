@@ -162,7 +162,7 @@ pub(super) fn revoke_failed(
         Fault::Refused => held.trouble.defer(now),
         Fault::Gone => {
             held.doomed = true;
-            seen::drop_credential(key, credential);
+            seen::drop_credential(key, credential, now);
         }
         Fault::Unanswered
         | Fault::Already

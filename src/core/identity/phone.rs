@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Trouble;
+use super::{Drift, Trouble};
 use crate::core::ids::{ContainerId, CredentialId, InvitationId, PartNumber, Timestamp};
 use crate::core::observation::{ContainerStatus, CredentialStatus, Device, Rejection};
 
@@ -24,6 +24,9 @@ pub struct Phone {
     pub invitation: Option<InvitationId>,
     /// An automation took it in.
     pub enrolled: bool,
+    /// It turned up then and asks a running automation to take it in.
+    #[serde(default)]
+    pub knocked_at: Option<Timestamp>,
     /// What may already be on it is unknown: read it before the first issue (contract.md section 2, Adoption).
     pub read_first: bool,
     /// A read did not find it; the second in a row settles it.
@@ -75,6 +78,9 @@ pub struct Key {
     pub out_of_stock_since: Option<Timestamp>,
     /// It was wanted once.
     pub used: bool,
+    /// Somebody else revoked it.
+    #[serde(default)]
+    pub drift: Drift,
 }
 
 /// One of HID's credentials.

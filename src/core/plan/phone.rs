@@ -59,7 +59,8 @@ impl Planner<'_> {
             let class = regressed::class(self.identity, whose, self.now);
             read(self, class, at);
         }
-        if phone.enrolled && phone.status != ContainerStatus::Active {
+        let awaited = phone.enrolled || phone.knocked_at.is_some();
+        if awaited && phone.status != ContainerStatus::Active {
             let last = phone.read_at.unwrap_or(phone.created_at);
             read(
                 self,
@@ -82,7 +83,7 @@ impl Planner<'_> {
             for held in key
                 .held
                 .values()
-                .filter(|held| wanted || held.ours || key.current.is_some())
+                .filter(|held| wanted || held.ours || held.doomed || key.current.is_some())
             {
                 if let Some(at) = self.held_due(phone, held, wanted) {
                     read(self, Class::Confirm, at);

@@ -41,6 +41,7 @@ pub fn note_user(
     };
     let was_there = enrollment.user_id().is_some();
     let ours = seen.external_id.as_deref() == Some(external_id.as_str());
+    let taken_over = enrollment.user.take_over.as_ref() == Some(&seen.id);
     let by_email = policy
         .managers
         .get(&manager)
@@ -73,7 +74,7 @@ pub fn note_user(
             if seen.deleting {
                 // Somebody deletes it: wait until the address is free again.
                 CmUserState::Taken
-            } else if ours || by_email {
+            } else if ours || by_email || taken_over {
                 CmUserState::Present {
                     id: seen.id.clone(),
                     adopted: !ours,

@@ -112,14 +112,15 @@ pub fn note_phone_missing(policy: &Policy, phone: &mut Phone, at: Reading) {
 
 /// A phone of which nothing else is known.
 #[must_use]
-pub fn new_phone(seen: &ContainerSeen, enrolled: bool, now: Timestamp) -> Phone {
+pub fn new_phone(seen: &ContainerSeen, knocks: bool, now: Timestamp) -> Phone {
     Phone {
         container: seen.id.clone(),
         status: seen.status.clone(),
         device: seen.device.clone(),
         created_at: now,
         invitation: None,
-        enrolled,
+        enrolled: false,
+        knocked_at: knocks.then_some(now),
         read_first: false,
         missing_since: None,
         removed_at: None,
@@ -191,7 +192,7 @@ fn note_key<'a>(
 /// Notes one credential as shown; `true` where it was not known before.
 fn note_credential(policy: &Policy, key: &mut Key, seen: &CredentialSeen, at: Reading) -> bool {
     if seen.status == CredentialStatus::Revoked {
-        drop_credential(key, &seen.id);
+        drop_credential(key, &seen.id, at.now);
         return false;
     }
     let Some(held) = key.held.get_mut(&seen.id) else {
@@ -257,14 +258,14 @@ fn note_credential_missing(policy: &Policy, key: &mut Key, id: &CredentialId, at
         .missing_since
         .is_some_and(|since| at.began.since(since) >= policy.settle_delay);
     if expected || settled {
-        drop_credential(key, id);
+        drop_credential(key, id, at.now);
     } else {
         held.missing_since.get_or_insert(at.began);
     }
 }
 
-/// The credential is gone. Where nobody of ours revoked it, it is not issued again by itself.
-pub fn drop_credential(key: &mut Key, id: &CredentialId) {
+/// The credential is gone. Where nobody of ours revoked it, it is issued again by policy alone.
+pub fn drop_credential(key: &mut Key, id: &CredentialId, now: Timestamp) {
     let Some(held) = key.held.remove(id) else {
         return;
     };
@@ -272,6 +273,7 @@ pub fn drop_credential(key: &mut Key, id: &CredentialId) {
         key.current = None;
         if !held.doomed && held.status != CredentialStatus::IssueFailed {
             key.failed = Some(Rejection::RevokedElsewhere);
+            key.drift.noticed_at = Some(now);
         }
     }
 }

@@ -69,6 +69,10 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
         | Wish::Hold(_)
         | Wish::Release
         | Wish::Prune { .. }
+        | Wish::Retry(_)
+        | Wish::Resync(_)
+        | Wish::AdoptUser(_)
+        | Wish::RemoveOrphan(_)
         | Wish::DeleteIdentity => {}
     }
 }

@@ -1,7 +1,8 @@
 //! Wishes about one phone.
 
-use crate::core::identity::{Identity, Removal, Trouble};
+use crate::core::identity::Identity;
 use crate::core::ids::{PhoneId, Timestamp};
+use crate::core::phones;
 
 /// The phone goes, open invitations with it, and none is made until one is asked for
 /// (contract.md section 6).
@@ -14,13 +15,6 @@ pub(super) fn deactivate(identity: &mut Identity, id: PhoneId, now: Timestamp) {
     let Some(phone) = phone.filter(|p| p.removed_at.is_none() && p.removal.is_none()) else {
         return;
     };
-    phone.enrolled = false;
-    phone.dull_reads = 0;
-    phone.removal = Some(Removal {
-        since: now,
-        accepted_at: None,
-        refused: false,
-        trouble: Trouble::default(),
-    });
+    phones::retire(phone, now);
     enrollment.invite.barred = true;
 }

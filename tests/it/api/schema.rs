@@ -231,6 +231,9 @@ fn calls(ids: &Ids) -> Vec<(&'static str, Value)> {
         ("/adapter/history", json!({"id": ids.ada})),
         ("/adapter/invite", json!({"id": ids.ada})),
         ("/adapter/why", json!({"id": ids.ada})),
+        ("/adapter/retry", json!({"id": ids.ada})),
+        ("/adapter/resync", json!({"id": ids.phone})),
+        ("/adapter/orphans", json!({"limit": 1})),
         ("/phones/deactivate", device),
         ("/acs/credentials/delete", credential),
         ("/acs/users/delete", acs_user),
@@ -306,6 +309,23 @@ async fn every_route_answers_as_documented() {
         ("/client_sessions/grant_access", granted),
         ("/client_sessions/revoke", session.clone()),
         ("/client_sessions/delete", session),
+    ] {
+        world.ok(path, body).await;
+        asked.insert(path);
+    }
+    super::operate::stranger(&world, &grace).await;
+    let orphans = world.ok("/adapter/orphans", json!({})).await;
+    let orphan = json!({"orphan_id": orphans[0]["orphan_id"]});
+    world.ok("/adapter/orphans/remove", orphan).await;
+    asked.insert("/adapter/orphans/remove");
+    let lovelace = world.person("lovelace").await;
+    super::operate::conflict(&world, &lovelace).await;
+    let lovelace = json!({"id": lovelace});
+    world.ok("/adapter/adopt_user", lovelace).await;
+    asked.insert("/adapter/adopt_user");
+    for (path, body) in [
+        ("/adapter/plan", json!({"rows": []})),
+        ("/adapter/adopt", json!({})),
     ] {
         world.ok(path, body).await;
         asked.insert(path);

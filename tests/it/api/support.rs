@@ -16,7 +16,7 @@ use origo_adapter::config;
 use origo_adapter::core::effect::Lane;
 use origo_adapter::core::ids::*;
 use origo_adapter::core::observation::*;
-use origo_adapter::core::policy::{ManagerPolicy, Policy};
+use origo_adapter::core::policy::{DriftPolicy, ManagerPolicy, PhonePolicy, Policy};
 use origo_adapter::engine::Engine;
 use origo_adapter::manager::Manager;
 use origo_adapter::store::Store;
@@ -178,6 +178,8 @@ hash = "{}"
             adopt_by_email: false,
             events: true,
             overlap: Duration::from_mins(2),
+            phones: PhonePolicy::default(),
+            drift: DriftPolicy::Report,
         };
         let policy = Policy {
             regressed_at: None,
@@ -319,6 +321,16 @@ hash = "{}"
         let call = identity.in_flight.clone();
         let call = call.unwrap_or_else(|| panic!("{lane} owes nothing that is due"));
         let seen = Observation::Answered(call, answer(&identity));
+        self.engine.observe(id, &seen, "test").await.unwrap();
+    }
+
+    /// Carries out what a lane owes, and it fails.
+    pub(crate) async fn fails(&self, identity: &str, lane: Lane, fault: Fault) {
+        let id = IdentityId(identity.parse().unwrap());
+        let started = Observation::Started(lane);
+        let identity = self.engine.observe(id, &started, "test").await.unwrap();
+        let call = identity.unwrap().in_flight.unwrap();
+        let seen = Observation::Failed(call, fault);
         self.engine.observe(id, &seen, "test").await.unwrap();
     }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use origo_adapter::core::Policy;
 use origo_adapter::core::effect::Effect;
 use origo_adapter::core::ids::{AcsUserId, PartNumber, PhoneId};
 use origo_adapter::core::wish::Wish;
 use origo_adapter::poller::{Polled, Poller};
-use origo_adapter::simulator::{Class, Device, Fault};
+use origo_adapter::simulator::{Class, Device, Fault, Settings};
 use origo_adapter::worker::{Next, wake};
 use uuid::Uuid;
 
@@ -17,15 +18,22 @@ use crate::support::scene;
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// A daemon that lives: it polls, works and wakes, and every call is written down.
-struct Life {
-    rig: Rig,
+pub(super) struct Life {
+    pub(super) rig: Rig,
     poller: Poller,
     calls: Vec<&'static str>,
 }
 
 impl Life {
     async fn new() -> Self {
-        let rig = Rig::new(|manager| manager.sweep_share = 0.0);
+        Self::by(scene::policy()).await
+    }
+
+    /// By another policy.
+    pub(super) async fn by(policy: Policy) -> Self {
+        let rig = Rig::by(policy, Settings::default(), |manager| {
+            manager.sweep_share = 0.0;
+        });
         let poller = super::poller::poller(&rig).await;
         Self {
             rig,
@@ -35,7 +43,7 @@ impl Life {
     }
 
     /// The calls of this time, and no others since the last.
-    async fn live(&mut self, time: Duration) -> Vec<&'static str> {
+    pub(super) async fn live(&mut self, time: Duration) -> Vec<&'static str> {
         let ends = self.rig.now().plus(time);
         while self.rig.now() < ends {
             wake(&self.rig.engine).await.unwrap();
@@ -49,15 +57,15 @@ impl Life {
         std::mem::take(&mut self.calls)
     }
 
-    async fn minutes(&mut self, minutes: u64) -> Vec<&'static str> {
+    pub(super) async fn minutes(&mut self, minutes: u64) -> Vec<&'static str> {
         self.live(Duration::from_mins(minutes)).await
     }
 
-    async fn wish(&self, wish: Wish) {
+    pub(super) async fn wish(&self, wish: Wish) {
         self.rig.wish(1, &[wish]).await;
     }
 
-    async fn parent(&self, n: u8, part_number: u8) {
+    pub(super) async fn parent(&self, n: u8, part_number: u8) {
         let mut wish = scene::wish_parent(n, part_number);
         if let Wish::Parent {
             acs_user,
@@ -72,7 +80,7 @@ impl Life {
     }
 
     /// The person's next phone; HID's id of it.
-    fn redeem(&self) -> u64 {
+    pub(super) fn redeem(&self) -> u64 {
         let mut hid = self.rig.wire.hid.lock().unwrap();
         let code = hid.pending_invitations()[0].code.clone();
         let now = self.rig.clock.truth();
@@ -80,7 +88,7 @@ impl Life {
     }
 
     /// What HID holds for them.
-    fn keys(&self) -> usize {
+    pub(super) fn keys(&self) -> usize {
         let hid = self.rig.wire.hid.lock().unwrap();
         hid.live_credentials().len()
     }
@@ -93,6 +101,13 @@ impl Life {
     /// Launched, with one parent and one phone.
     async fn enrolled() -> (Self, PhoneId) {
         let mut life = Self::new().await;
+        let container = life.enroll().await;
+        (life, phone(container))
+    }
+
+    /// Launches, with one parent and one phone; HID's id of it.
+    pub(super) async fn enroll(&mut self) -> u64 {
+        let life = self;
         life.rig.launch(1).await;
         life.parent(1, 1).await;
         assert_eq!(life.minutes(1).await, ["create_user"], "with an invitation");
@@ -100,11 +115,11 @@ impl Life {
         assert_eq!(life.minutes(1).await, ["issue"], "and no read");
         assert_eq!(life.minutes(30).await, [""; 0], "the feed tells the rest");
         assert_eq!(life.keys(), 1);
-        (life, phone(container))
+        container
     }
 }
 
-fn phone(container: u64) -> PhoneId {
+pub(super) fn phone(container: u64) -> PhoneId {
     let container = scene::container(&container.to_string());
     PhoneId::of(scene::manager(), &container)
 }

@@ -1,8 +1,10 @@
 //! Engine, worker and poller, each by itself: a clock that stands still, the simulator in place of a network.
 
 mod calls;
+mod drift;
 mod engine;
 mod holds;
+mod phones;
 mod poller;
 mod quarantine;
 mod stock;
@@ -14,9 +16,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use origo_adapter::clock::Clock;
-use origo_adapter::core::Effect;
 use origo_adapter::core::ids::{AcsUserId, AutomationId, IdentityId, Personal, Timestamp};
 use origo_adapter::core::wish::Wish;
+use origo_adapter::core::{Effect, Policy};
 use origo_adapter::engine::Engine;
 use origo_adapter::manager::Manager;
 use origo_adapter::origo::{Sending, Transport, TransportError};
@@ -141,6 +143,15 @@ impl Rig {
 
     /// At another kind of HID.
     fn with(settings: simulator::Settings, change: impl FnOnce(&mut Manager)) -> Self {
+        Self::by(scene::policy(), settings, change)
+    }
+
+    /// By another policy.
+    fn by(
+        policy: Policy,
+        settings: simulator::Settings,
+        change: impl FnOnce(&mut Manager),
+    ) -> Self {
         let clock = Arc::new(HandClock {
             truth: AtomicI64::new(START),
             ..HandClock::default()
@@ -156,7 +167,7 @@ impl Rig {
         let transport = Arc::clone(&wire) as Arc<dyn Transport>;
         let sqlite = Sqlite::in_memory().unwrap();
         let store = Arc::new(sqlite.clone());
-        let engine = Arc::new(Engine::new(store, time, scene::policy()));
+        let engine = Arc::new(Engine::new(store, time, policy));
         let mut manager = hq(scene::manager(), transport, &engine);
         change(&mut manager);
         let manager = Arc::new(manager);

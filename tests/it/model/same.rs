@@ -8,7 +8,7 @@
 
 use origo_adapter::core::effect::{Class, Effect, Lane, Owed};
 use origo_adapter::core::identity::{
-    CmUserState, DoubtStage, Enrollment, Held, Identity, InFlight, Key, Phone, Trouble,
+    CmUserState, DoubtStage, Drift, Enrollment, Held, Identity, InFlight, Key, Phone, Trouble,
 };
 use origo_adapter::core::ids::{CallNo, ChildId, PhoneId, Timestamp};
 use uuid::Uuid;
@@ -233,6 +233,7 @@ impl Blur {
         self.age_of(&mut user.missing_since, SETTLED);
         self.trouble(&mut user.trouble);
         self.trouble(&mut user.told.trouble);
+        user.drift = Drift::default();
         self.age_of(&mut enrollment.invite.unsure_since, SHOWN);
         self.trouble(&mut enrollment.invite.trouble);
         for invitation in enrollment.invitations.values_mut() {
@@ -261,6 +262,7 @@ impl Blur {
         self.age(&mut phone.created_at, 0);
         self.age_of(&mut phone.missing_since, SETTLED);
         known(&mut phone.removed_at);
+        known(&mut phone.knocked_at);
         self.age_of(&mut phone.look, 0);
         known(&mut phone.read_at);
         self.trouble(&mut phone.trouble);
@@ -292,6 +294,8 @@ impl Blur {
         }
         self.trouble(&mut key.trouble);
         known(&mut key.out_of_stock_since);
+        // Only a policy of repair asks when.
+        key.drift = Drift::default();
     }
 
     fn held(&self, held: &mut Held) {

@@ -197,7 +197,11 @@ impl Story {
             | Wish::DeleteAutomation(_)
             | Wish::Assign(..)
             | Wish::DeleteChild(_)
-            | Wish::Invite { .. } => true,
+            | Wish::Invite { .. }
+            | Wish::Retry(_)
+            | Wish::Resync(_)
+            | Wish::AdoptUser(_)
+            | Wish::RemoveOrphan(_) => true,
         };
         wishes.iter().all(shows)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use origo_adapter::clock::Clock;
 use origo_adapter::core::ids::{AcsSystemId, Timestamp};
-use origo_adapter::core::policy::{ManagerPolicy, Policy};
+use origo_adapter::core::policy::{DriftPolicy, ManagerPolicy, PhonePolicy, Policy};
 use origo_adapter::engine::Engine;
 use origo_adapter::manager::Manager;
 use origo_adapter::origo::{Sending, Transport, TransportError};
@@ -253,6 +253,8 @@ pub(super) fn policy() -> Policy {
         adopt_by_email: false,
         events: true,
         overlap: seconds(120),
+        phones: PhonePolicy::default(),
+        drift: DriftPolicy::Report,
     };
     Policy {
         regressed_at: None,

@@ -16,7 +16,7 @@ use origo_adapter::core::observation::{
     Answer, ContainerSeen, ContainerStatus, CredentialSeen, CredentialStatus, Device, Event, Fault,
     Happening, InvitationSeen, InvitationStatus, Observation, UserSeen,
 };
-use origo_adapter::core::policy::{ManagerPolicy, Policy};
+use origo_adapter::core::policy::{DriftPolicy, ManagerPolicy, PhonePolicy, Policy};
 use origo_adapter::core::state::{self, Change};
 use origo_adapter::core::wish::Wish;
 use origo_adapter::core::{Step, plan, step};
@@ -84,6 +84,8 @@ pub(crate) fn policy() -> Policy {
         adopt_by_email: false,
         events: true,
         overlap: secs(120),
+        phones: PhonePolicy::default(),
+        drift: DriftPolicy::Report,
     };
     Policy {
         regressed_at: None,

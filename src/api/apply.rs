@@ -153,7 +153,10 @@ async fn take(api: &Api, call: &Call, mode: Mode) -> Result<Reply, Problem> {
         "pruned": null,
     });
     if mode == Mode::Plan {
+        // A subscription counts people with a key: who is new there may get one.
+        let new = costs.calls.get("create_user").copied().unwrap_or_default();
         told["calls"] = json!(costs.calls);
+        told["licenses"] = json!({ "at_least": 0, "at_most": new });
         let keys = costs.keys.into_iter();
         let keys = keys.map(|(part, (least, most))| {
             json!({ "part_number": part, "at_least": least, "at_most": most })

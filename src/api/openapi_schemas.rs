@@ -488,6 +488,10 @@ const RESOURCES: &[Resource] = &[
             need("pruned", PRUNED),
             need("calls", Open),
             need(
+                "licenses",
+                Object(&[need("at_least", Number), need("at_most", Number)]),
+            ),
+            need(
                 "keys",
                 List(&Object(&[
                     need("part_number", Text),

@@ -50,6 +50,8 @@ struct Outcome {
     calls: BTreeMap<String, u64>,
     /// By part number: at least, at most.
     keys: BTreeMap<String, (u64, u64)>,
+    /// At most.
+    licenses: u64,
     pruned: Value,
 }
 
@@ -94,6 +96,7 @@ impl Outcome {
         if mode == Mode::Plan {
             let keys = self.keys.iter();
             told["calls"] = json!(self.calls);
+            told["licenses"] = json!({"at_least": 0, "at_most": self.licenses});
             told["keys"] = keys
                 .map(|(part, (least, most))| {
                     json!({"part_number": part, "at_least": least, "at_most": most})
@@ -125,6 +128,12 @@ impl Outcome {
         for (part, (least, most)) in &self.keys {
             lines.push(format!("{least} to {most} keys of {part}"));
         }
+        if self.licenses > 0 {
+            lines.push(format!(
+                "0 to {} licences, where HID counts people",
+                self.licenses
+            ));
+        }
         if let Some(credentials) = self.pruned["credentials"].as_u64() {
             let keys = &self.pruned["keys"];
             let held = if self.pruned["held"] == true {
@@ -144,6 +153,7 @@ impl Outcome {
         self.changed += number(&told["changed"]);
         self.unchanged += number(&told["unchanged"]);
         self.held += number(&told["held"]);
+        self.licenses += number(&told["licenses"]["at_most"]);
         for refused in told["refused"].as_array().into_iter().flatten() {
             let row = usize::try_from(number(&refused["row"])).ok();
             let line = row

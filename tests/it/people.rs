@@ -75,6 +75,7 @@ fn apply_makes_exactly_the_calls_that_plan_printed() {
     let part = "MID-SUB-EXAMPLE_1";
     let first_phones = json!([{ "part_number": part, "at_least": 0, "at_most": 30 }]);
     assert_eq!(plan["keys"], first_phones);
+    assert_eq!(plan["licenses"], json!({ "at_least": 0, "at_most": 30 }));
     assert_eq!(calls(&site), 0, "a plan calls nobody");
     assert_eq!(parents(&site), 0, "and changes nothing");
     ask(&site, &["apply", path]);

@@ -4,6 +4,7 @@
 //! its sisters return; one that changes nothing is not written; every state change is logged once,
 //! after its commit.
 
+mod guard;
 mod holds;
 mod regressed;
 
@@ -304,6 +305,7 @@ impl Engine {
             let now = self.now();
             let before = Before::of(Some(loaded), id, now);
             let step = step(&self.policy(), &before.identity, seen, now);
+            let step = self.guarded(&before.identity, step, now).await?;
             let claim = claim(&step);
             // Asked for what is due: where nothing is, time alone has changed what is owed.
             let stale = matches!(seen, Observation::Woken | Observation::Started(_));

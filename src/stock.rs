@@ -16,7 +16,7 @@ use crate::core::stock::{Part, Stock};
 use crate::emit;
 use crate::engine::Engine;
 use crate::manager::Manager;
-use crate::origo;
+use crate::origo::{self, License};
 use crate::store::{Error, Grant, StandingHold};
 use crate::telemetry::{STOCK_LOW, STOCK_REPLENISHED, STOCK_UNREAD};
 
@@ -35,6 +35,15 @@ pub struct Keeper {
     manager: Arc<Manager>,
     stock: Stock,
     not_before: Timestamp,
+}
+
+/// A licence that is short, with HID's word for how.
+fn shortage(license: License) -> Option<(String, String)> {
+    let states = [license.license_state, license.period_state];
+    let mut states = states.into_iter().flatten();
+    let state = states.find(|state| !GOOD.contains(&state.as_str()))?;
+    let name = license.name.or(license.part_number);
+    Some((name.unwrap_or_default(), state))
 }
 
 /// Why nothing was read.
@@ -131,19 +140,11 @@ impl Keeper {
             seen.push((part.part_number, part.available));
         }
         self.place().await?;
-        let organization = client.organization().await?;
-        let short = organization.licenses.into_iter().filter_map(|license| {
-            let states = [license.license_state, license.period_state];
-            let state = states
-                .into_iter()
-                .flatten()
-                .find(|state| !GOOD.contains(&state.as_str()))?;
-            Some((
-                license.name.or(license.part_number).unwrap_or_default(),
-                state,
-            ))
-        });
-        self.stock.licenses = short.collect();
+        // Not every account may read it, and only subscriptions have licences.
+        if let Ok(organization) = client.organization().await {
+            let licenses = organization.licenses.into_iter();
+            self.stock.licenses = licenses.filter_map(shortage).collect();
+        }
         let calls = u32::try_from(ids.len() + 2).unwrap_or(u32::MAX);
         self.stock.note(&seen, calls, now);
         self.tell();

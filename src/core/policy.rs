@@ -19,6 +19,8 @@ pub struct Policy {
     pub give_up_after: Duration,
     /// The store is older than what was done before then: who was not read since is done nothing new for.
     pub regressed_at: Option<Timestamp>,
+    /// How many keys may be repaired in any span of so long before a person is asked; `None`: however many.
+    pub repairs_guard: Option<(u32, Duration)>,
     /// One entry a configured credential manager. An enrollment whose manager is missing here owes nothing.
     pub managers: BTreeMap<AcsSystemId, ManagerPolicy>,
     /// The access systems that take records, and what those say.

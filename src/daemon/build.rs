@@ -48,6 +48,10 @@ pub fn policy(config: &Config) -> Policy {
         late_effect_bound: issuance.late_effect_bound,
         give_up_after: issuance.give_up_after,
         regressed_at: None,
+        repairs_guard: {
+            let guard = issuance.mass_change_guard;
+            guard.issues.map(|issues| (issues, guard.per))
+        },
         managers: managers.collect(),
         imports: config
             .access_systems

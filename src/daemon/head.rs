@@ -61,6 +61,9 @@ pub(super) async fn keep(engine: &Engine, file: &HeadFile) {
     }
 }
 
+/// Nothing is committed; the watchdog sees it turn.
+const IDLE: Duration = Duration::from_secs(20);
+
 /// Keeps the head now and then.
 pub(super) fn spawn(lifecycle: &Lifecycle, engine: &Arc<Engine>, file: &HeadFile) {
     let (engine, soft, file) = (Arc::clone(engine), lifecycle.soft(), file.clone());
@@ -72,8 +75,14 @@ pub(super) fn spawn(lifecycle: &Lifecycle, engine: &Arc<Engine>, file: &HeadFile
             if commits.has_changed().unwrap_or(false) {
                 commits.mark_unchanged();
                 keep(&engine, &file).await;
+                sleep(KEPT_EVERY, &beat, &soft).await;
+            } else {
+                tokio::select! {
+                    // Looked at above.
+                    Ok(()) = commits.changed() => commits.mark_changed(),
+                    () = sleep(IDLE, &beat, &soft) => {}
+                }
             }
-            sleep(KEPT_EVERY, &beat, &soft).await;
         }
     });
 }

@@ -116,6 +116,8 @@ mod simulator_support;
 #[cfg(test)]
 mod states;
 #[cfg(test)]
+mod stock_out;
+#[cfg(test)]
 mod store_contract;
 #[cfg(test)]
 mod support;

@@ -182,15 +182,11 @@ hash = "{}"
             drift: DriftPolicy::Report,
         };
         let policy = Policy {
-            regressed_at: None,
             retry_schedule: vec![Duration::from_secs(5)],
-            settle_delay: Duration::from_secs(30),
-            late_effect_bound: Duration::from_mins(2),
-            give_up_after: Duration::from_hours(24),
             managers: [HQ, LAB]
                 .map(|id| (AcsSystemId(id), manager.clone()))
                 .into(),
-            imports: std::collections::BTreeMap::new(),
+            ..crate::support::scene::policy()
         };
         let engine = Arc::new(Engine::new(
             store,

@@ -1,5 +1,7 @@
 //! What somebody else takes away at HID's simulator, with every call of ours.
 
+use std::time::Duration;
+
 use origo_adapter::core::policy::DriftPolicy;
 use origo_adapter::core::wish::{Target, Wish};
 
@@ -49,6 +51,29 @@ async fn a_key_is_issued_again_once_where_that_is_wanted() {
     repaired.wish(Wish::Retry(Target::default())).await;
     let calls = repaired.minutes(5).await;
     assert_eq!((issues(&calls), repaired.keys()), (1, 1), "{calls:?}");
+}
+
+#[tokio::test]
+async fn what_the_guard_does_not_let_through_waits_for_a_person() {
+    for limit in [0, 1] {
+        let mut policy = scene::policy();
+        policy.repairs_guard = Some((limit, Duration::from_hours(1)));
+        let hq = policy.managers.get_mut(&scene::manager()).unwrap();
+        hq.drift = DriftPolicy::Repair;
+        let mut life = Life::by(policy).await;
+        life.enroll().await;
+        let calls = revoked(&mut life).await;
+        let repaired = usize::try_from(limit).unwrap();
+        assert_eq!(
+            (issues(&calls), life.keys()),
+            (repaired, repaired),
+            "{calls:?}"
+        );
+        life.wish(Wish::Release).await;
+        let calls = life.minutes(5).await;
+        assert_eq!(issues(&calls), 1 - repaired, "{calls:?}");
+        assert_eq!(life.keys(), 1);
+    }
 }
 
 #[tokio::test]

@@ -263,6 +263,7 @@ pub(super) fn policy() -> Policy {
         late_effect_bound: seconds(120),
         give_up_after: seconds(24 * 3600),
         managers: BTreeMap::from([(MANAGER, manager)]),
+        repairs_guard: None,
         imports: BTreeMap::new(),
     }
 }

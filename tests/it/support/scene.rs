@@ -94,6 +94,7 @@ pub(crate) fn policy() -> Policy {
         late_effect_bound: secs(120),
         give_up_after: Duration::from_hours(24),
         managers: BTreeMap::from([(manager(), manager_policy)]),
+        repairs_guard: None,
         imports: BTreeMap::new(),
     }
 }

@@ -291,7 +291,7 @@ routes! {
 
     Create Write ["/adapter/apply"] (rows("rows", apply::ROW).required(), id("file"), flag("prune"))
         => "applied": {apply::apply};
-    Create Read ["/adapter/plan"] (rows("rows", apply::ROW).required(), id("file"), flag("prune"))
+    Create Write ["/adapter/plan"] (rows("rows", apply::ROW).required(), id("file"), flag("prune"))
         => "planned": {apply::dry_run};
     Create Write ["/adapter/adopt"] (flag("dry_run")) => "adoptions": {adopt::adopt};
     Create Write ["/adapter/hold"]

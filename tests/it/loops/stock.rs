@@ -95,11 +95,15 @@ impl Shop {
     }
 
     async fn is_held(&self) -> bool {
+        self.is_held_for(PART, HoldReason::OutOfStock).await
+    }
+
+    async fn is_held_for(&self, part: &str, reason: HoldReason) -> bool {
         let holds = self.rig.store().holds().await.unwrap();
-        let scope = HoldScope::Part(scene::manager(), PartNumber(PART.to_owned()));
+        let scope = HoldScope::Part(scene::manager(), PartNumber(part.to_owned()));
         holds
             .iter()
-            .any(|hold| hold.scope == scope && hold.reason == HoldReason::OutOfStock)
+            .any(|hold| hold.scope == scope && hold.reason == reason)
     }
 }
 
@@ -157,5 +161,24 @@ async fn a_restart_asks_no_sooner() {
     assert_eq!(
         stock.parts[&PartNumber(PART.to_owned())].available(),
         Some(5)
+    );
+    assert!(stock.parts[&PartNumber(PART.to_owned())].told_low);
+}
+
+#[tokio::test]
+async fn a_part_number_that_is_not_ours_stops_its_own_keys_only() {
+    let mut shop = Shop::open(9).await;
+    let wrong = "MID-SUB-NOBODY";
+    for n in 1..=3 {
+        shop.customer(n, wrong).await;
+    }
+    shop.customer(4, PART).await;
+    let calls = shop.live(Duration::from_hours(2)).await;
+    assert!(shop.is_held_for(wrong, HoldReason::PartNumberRefused).await);
+    assert_eq!(shop.keys(), 1, "another part number goes on");
+    assert_eq!(
+        shop.issues + issues(&calls),
+        2,
+        "one is refused, and nobody else asks"
     );
 }

@@ -59,6 +59,11 @@ pub(super) fn line(hold: &Value) -> String {
     let what = match hold["scope"].as_str() {
         Some("all") => "everything".to_owned(),
         Some("credential_manager") => text(&hold["credential_manager"]),
+        Some("part_number") => format!(
+            "{} of {}",
+            text(&hold["part_number"]),
+            text(&hold["credential_manager"])
+        ),
         Some(_) | None => text(&hold["user_identity_id"]),
     };
     let by = hold["by"]
@@ -78,6 +83,11 @@ mod tests {
             "scope": "credential_manager", "credential_manager": "hq", "reason": "operator", "since": "A", "by": "ops",
         }));
         assert_eq!(told, "hq is held (operator) by ops since A");
+        let told = line(&json!({
+            "scope": "part_number", "part_number": "MID-1", "credential_manager": "hq",
+            "reason": "out_of_stock", "since": "A", "by": "HID",
+        }));
+        assert_eq!(told, "MID-1 of hq is held (out_of_stock) by HID since A");
         let told = line(&json!({"scope": "all", "reason": "guard", "since": "A", "by": null}));
         assert_eq!(told, "everything is held (guard) since A");
         let told = line(&json!({

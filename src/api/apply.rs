@@ -207,7 +207,10 @@ async fn apply_row(api: &Api, call: &Call, row: &Params, mode: Mode) -> Result<D
         return Ok(done);
     }
     let (policy, now) = (api.engine.policy(), call.now);
-    done.costs = costs(&policy, (id, known.as_ref()), &wishes, now);
+    // Else nobody wants to know.
+    if mode == Mode::Plan || call.settings.guard.issues.is_some() {
+        done.costs = costs(&policy, (id, known.as_ref()), &wishes, now);
+    }
     let issues: u64 = done.costs.keys.values().map(|(least, _)| least).sum();
     if issues > 0 {
         let issues = u32::try_from(issues).unwrap_or(u32::MAX);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::effect::{Effect, Lane};
+use super::effect::Effect;
 use super::identity::Identity;
 use super::ids::{AcsSystemId, PartNumber, Timestamp};
 
@@ -139,15 +139,5 @@ pub fn held_back_at(identity: &Identity) -> Option<AcsSystemId> {
     if !is_held_back(&call.effect) {
         return None;
     }
-    match &call.lane {
-        Lane::CmUser(manager)
-        | Lane::Invitation(manager)
-        | Lane::Read(manager)
-        | Lane::Wait(manager)
-        | Lane::Sweep(manager) => Some(*manager),
-        Lane::Phone(phone) | Lane::Removal(phone) | Lane::Key(phone, _) => {
-            identity.phone(*phone).map(|(manager, _)| manager)
-        }
-        Lane::Record(_) | Lane::Timer => None,
-    }
+    identity.manager_of(&call.lane)
 }

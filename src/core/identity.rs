@@ -403,6 +403,22 @@ impl Identity {
         })
     }
 
+    /// The manager whose enrollment a lane belongs to.
+    #[must_use]
+    pub fn manager_of(&self, lane: &Lane) -> Option<AcsSystemId> {
+        match lane {
+            Lane::CmUser(manager)
+            | Lane::Invitation(manager)
+            | Lane::Read(manager)
+            | Lane::Wait(manager)
+            | Lane::Sweep(manager) => Some(*manager),
+            Lane::Phone(phone) | Lane::Removal(phone) | Lane::Key(phone, _) => {
+                self.phone(*phone).map(|(manager, _)| manager)
+            }
+            Lane::Record(_) | Lane::Timer => None,
+        }
+    }
+
     /// The identity's ACS user in a system.
     #[must_use]
     pub fn acs_user_in(&self, system: AcsSystemId) -> Option<(AcsUserId, &AcsUser)> {

@@ -1,6 +1,5 @@
 //! Answers and failures of calls about HID's user and its invitations.
 
-use super::manager_of;
 use crate::core::effect::{Effect, NewUser};
 use crate::core::identity::{CmUserState, Enrollment, Identity, InFlight, Refusal, Told};
 use crate::core::ids::{AcsSystemId, HidUserId, Timestamp};
@@ -68,8 +67,9 @@ pub(super) fn update_failed(
     now: Timestamp,
 ) {
     let id = identity.id;
-    let Some(enrollment) =
-        manager_of(identity, &call.lane).and_then(|m| identity.enrollments.get_mut(&m))
+    let Some(enrollment) = identity
+        .manager_of(&call.lane)
+        .and_then(|m| identity.enrollments.get_mut(&m))
     else {
         return;
     };
@@ -189,8 +189,9 @@ pub(super) fn user_failed(
     now: Timestamp,
 ) {
     let id = identity.id;
-    let Some(enrollment) =
-        manager_of(identity, &call.lane).and_then(|m| identity.enrollments.get_mut(&m))
+    let Some(enrollment) = identity
+        .manager_of(&call.lane)
+        .and_then(|m| identity.enrollments.get_mut(&m))
     else {
         return;
     };
@@ -315,7 +316,7 @@ pub(super) fn invitation_failed(
     now: Timestamp,
 ) {
     let id = identity.id;
-    let Some(manager) = manager_of(identity, &call.lane) else {
+    let Some(manager) = identity.manager_of(&call.lane) else {
         return;
     };
     let Effect::CancelInvitation { invitation } = &call.effect else {

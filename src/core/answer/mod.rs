@@ -3,9 +3,9 @@
 mod enroll;
 mod phone;
 
-use super::effect::{Effect, Lane};
+use super::effect::Effect;
 use super::identity::{Identity, InFlight};
-use super::ids::{AcsSystemId, Timestamp};
+use super::ids::Timestamp;
 use super::observation::{Answer, Fault, InvitationStatus};
 use super::policy::Policy;
 use super::seen::{self, Reading};
@@ -22,7 +22,7 @@ pub(super) fn answered(
         began: call.started_at,
         now,
     };
-    let Some(manager) = manager_of(identity, &call.lane) else {
+    let Some(manager) = identity.manager_of(&call.lane) else {
         return;
     };
     match answer {
@@ -77,7 +77,7 @@ pub(super) fn answered_late(
     answer: &Answer,
     now: Timestamp,
 ) {
-    let Some(manager) = manager_of(identity, &call.lane) else {
+    let Some(manager) = identity.manager_of(&call.lane) else {
         return;
     };
     match answer {
@@ -140,20 +140,5 @@ pub(super) fn failed(
             enroll::invitation_failed(policy, identity, call, fault, now);
         }
         Effect::Wake => {}
-    }
-}
-
-/// The manager whose enrollment a lane belongs to.
-fn manager_of(identity: &Identity, lane: &Lane) -> Option<AcsSystemId> {
-    match lane {
-        Lane::CmUser(manager)
-        | Lane::Invitation(manager)
-        | Lane::Read(manager)
-        | Lane::Wait(manager)
-        | Lane::Sweep(manager) => Some(*manager),
-        Lane::Phone(phone) | Lane::Removal(phone) | Lane::Key(phone, _) => {
-            identity.phone(*phone).map(|(manager, _)| manager)
-        }
-        Lane::Record(_) | Lane::Timer => None,
     }
 }

@@ -1,6 +1,6 @@
 //! What somebody does in HID's portal, and what the operator does about it: the daemon, the simulator, the commands.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
@@ -21,17 +21,12 @@ fn site(policy: &str) -> Site {
 
 /// One command with the site's key.
 fn run(site: &Site, arguments: &[&str]) -> Output {
-    let mut command = Command::new(ADAPTER);
-    command.args(arguments).args(["--api", site.api()]);
-    command.env("SEAM_API_KEY", site.key()).output().unwrap()
+    site.run(arguments)
 }
 
 /// What it printed; it must have succeeded.
 fn said(site: &Site, arguments: &[&str]) -> String {
-    let output = run(site, arguments);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    String::from_utf8(output.stdout).unwrap()
+    site.said(arguments)
 }
 
 fn said_json(site: &Site, arguments: &[&str]) -> Value {

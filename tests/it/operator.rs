@@ -9,9 +9,7 @@ use crate::process_support::{ADAPTER, Site, until};
 
 /// One command with the site's key.
 fn ask(site: &Site, arguments: &[&str]) -> Output {
-    let mut command = Command::new(ADAPTER);
-    command.args(arguments).args(["--api", site.api()]);
-    command.env("SEAM_API_KEY", site.key()).output().unwrap()
+    site.run(arguments)
 }
 
 fn said(output: &Output) -> String {

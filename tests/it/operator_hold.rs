@@ -1,15 +1,13 @@
 //! `hold` and `release`, asked of a running daemon.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::process_support::{ADAPTER, MANAGER, Site, until};
+use crate::process_support::{MANAGER, Site, until};
 
 fn ask(site: &Site, arguments: &[&str]) -> Output {
-    let mut command = Command::new(ADAPTER);
-    command.args(arguments).args(["--api", site.api()]);
-    command.env("SEAM_API_KEY", site.key()).output().unwrap()
+    site.run(arguments)
 }
 
 fn said(output: &Output) -> String {

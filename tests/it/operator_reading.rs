@@ -1,23 +1,18 @@
 //! What the operator reads: lists, one person, a journal; and an invitation for a further phone.
 
 use std::collections::BTreeSet;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::process_support::{ADAPTER, PERSON_GONE, Site, until, until_within};
+use crate::process_support::{PERSON_GONE, Site, until, until_within};
 
 fn ask(site: &Site, arguments: &[&str]) -> Output {
-    let mut command = Command::new(ADAPTER);
-    command.args(arguments).args(["--api", site.api()]);
-    command.env("SEAM_API_KEY", site.key()).output().unwrap()
+    site.run(arguments)
 }
 
 fn said(site: &Site, arguments: &[&str]) -> String {
-    let output = ask(site, arguments);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
+    site.said(arguments)
 }
 
 fn rows(site: &Site, arguments: &[&str]) -> Vec<Value> {

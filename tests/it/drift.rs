@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::process_support::{ADAPTER, MANAGER, Person, Site, send, until};
+use crate::process_support::{MANAGER, Person, Site, send, until};
 
 const SIMULATOR: &str = "environment = \"simulator\"";
 const USERS: &str = "/credential-management/customer/7001234/users";

@@ -28,38 +28,51 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 pub struct Budget {
     /// Keys in which each call counts: by organization, by host, or both.
     pub keys: Vec<String>,
-    /// HID's limit.
-    pub requests: u32,
-    /// The window's length.
-    pub per: Duration,
-    /// A call without an answer counts so much longer than the window.
-    pub unanswered: Duration,
-    share: f64,
+    terms: Mutex<Terms>,
     /// Classes that may not fill the window however idle it is, and what part of our share they may.
     caps: BTreeMap<Class, f64>,
     /// When each lowering ends, by the time of windows.
     lowered: Mutex<Vec<Timestamp>>,
 }
 
+/// What is configured of a window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Terms {
+    /// HID's limit.
+    pub requests: u32,
+    /// The window's length.
+    pub per: Duration,
+    /// What part of the window is ours while HID does not say otherwise.
+    pub share: f64,
+    /// A call without an answer counts so much longer than the window.
+    pub unanswered: Duration,
+}
+
 impl Budget {
-    /// `share` is what part of the window is ours while HID does not say otherwise.
+    /// A budget that counts in each of `keys`.
     #[must_use]
-    pub fn new(
-        keys: Vec<String>,
-        requests: u32,
-        per: Duration,
-        share: f64,
-        unanswered: Duration,
-    ) -> Self {
+    pub fn new(keys: Vec<String>, terms: Terms) -> Self {
         Self {
             keys,
-            requests,
-            per,
-            unanswered,
-            share,
+            terms: Mutex::new(terms),
             caps: BTreeMap::new(),
             lowered: Mutex::default(),
         }
+    }
+
+    /// Counts by other terms from now on; places that are taken stay taken as long as they were to.
+    pub fn renew(&self, terms: Terms) {
+        *self.terms.lock().unwrap_or_else(PoisonError::into_inner) = terms;
+    }
+
+    fn terms(&self) -> Terms {
+        *self.terms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The window's length.
+    #[must_use]
+    pub fn per(&self) -> Duration {
+        self.terms().per
     }
 
     /// Calls of `class` may use so much of our share, and no more.
@@ -75,7 +88,8 @@ impl Budget {
         let mut lowered = self.lowered.lock().unwrap_or_else(PoisonError::into_inner);
         lowered.retain(|until| *until > now);
         let times = i32::try_from(lowered.len()).unwrap_or(i32::MAX);
-        (self.share * LOWERED.1.powi(times)).max(LEAST_SHARE.min(self.share))
+        let share = self.terms().share;
+        (share * LOWERED.1.powi(times)).max(LEAST_SHARE.min(share))
     }
 
     /// HID says that the window is full and we did not fill it: somebody else uses it too. Returns what part is ours now.
@@ -90,11 +104,11 @@ impl Budget {
     #[must_use]
     pub fn limit(&self, withdrawal: bool, now: Timestamp) -> u32 {
         let share = if withdrawal {
-            WITHDRAWAL_SHARE.max(self.share)
+            WITHDRAWAL_SHARE.max(self.terms().share)
         } else {
             self.share(now)
         };
-        places(self.requests, share)
+        places(self.terms().requests, share)
     }
 
     /// The window that calls of `class` have to themselves inside of the others, and how many fit; `None`: it has none.
@@ -117,11 +131,12 @@ impl Budget {
             limit,
         };
         let cap = class.and_then(|class| self.cap(class, at));
+        let terms = self.terms();
         Slot {
             token,
             windows: self.keys.iter().map(window).chain(cap).collect(),
             at,
-            frees_at: at.plus(self.unanswered).plus(self.per),
+            frees_at: at.plus(terms.unanswered).plus(terms.per),
         }
     }
 }
@@ -169,13 +184,13 @@ mod tests {
 
     fn budget() -> Budget {
         let per = Duration::from_mins(5);
-        Budget::new(
-            vec!["w".to_owned()],
-            300,
+        let terms = Terms {
+            requests: 300,
             per,
-            0.95,
-            Duration::from_secs(140),
-        )
+            share: 0.95,
+            unanswered: Duration::from_secs(140),
+        };
+        Budget::new(vec!["w".to_owned()], terms)
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod list;
 mod orphans;
 mod remote;
 mod show;
+mod target;
 
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write as _};
@@ -256,7 +257,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Run => run(&load(cli.config.as_deref())?),
+        Command::Run => run(cli.config),
         Command::Simulate(options) => simulate(&options),
         Command::Demo(options) => demo(&options),
         Command::Check(options) => check(cli.config.as_deref(), &options),
@@ -297,12 +298,16 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn run(config: &Config) -> anyhow::Result<ExitCode> {
+fn run(file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let config = load(file.as_deref())?;
     telemetry::init(config.log.format, config.log.level).context("starting the log")?;
     runtime(1)?.block_on(async {
         // Before anything else, so that a signal during the start is not lost.
         let signals = Signals::install().context("taking over the signals")?;
-        let outcome = daemon::run(config, signals).await.map_err(unavailable)?;
+        let read = Box::new(move || load(file.as_deref()));
+        let outcome = daemon::run(&config, read, signals)
+            .await
+            .map_err(unavailable)?;
         Ok(match outcome {
             Outcome::Clean => ExitCode::SUCCESS,
             Outcome::LoopDied(_) | Outcome::Cut => ExitCode::from(FAILED),

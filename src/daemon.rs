@@ -10,18 +10,18 @@ mod late;
 mod loops;
 mod online;
 mod people;
+mod reload;
 mod webhooks;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
 
 pub use self::build::policy;
 pub use self::online::{Finding, check_online};
-use crate::api;
+pub use self::reload::Reader;
+use crate::api::{self, Listener};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::emit;
@@ -35,11 +35,12 @@ use crate::store::sqlite::{self, Sqlite};
 use crate::telemetry::{self, DAEMON_READY, DAEMON_STARTING, DAEMON_STOPPED};
 use crate::worker;
 
-/// Runs the daemon until it is told to stop.
-pub async fn run(config: &Config, signals: Signals) -> anyhow::Result<Outcome> {
+/// Runs the daemon until it is told to stop; `read` reads the configuration again.
+pub async fn run(config: &Config, read: Reader, signals: Signals) -> anyhow::Result<Outcome> {
     let lifecycle = Lifecycle::new(config.daemon.shutdown_timeout);
     emit!(DAEMON_STARTING, version = env!("CARGO_PKG_VERSION"); "starting origo-adapter {}", env!("CARGO_PKG_VERSION"));
     let daemon = Daemon::start(config, &lifecycle, Arc::new(SystemClock)).await?;
+    daemon.follow(config.clone(), &lifecycle, read);
     lifecycle.ready(&format!("serving on {}", daemon.address));
     emit!(DAEMON_READY, address = %daemon.address; "serving on {}", daemon.address);
     let outcome = lifecycle.run(signals).await;
@@ -54,13 +55,15 @@ pub async fn run(config: &Config, signals: Signals) -> anyhow::Result<Outcome> {
 
 /// A daemon whose loops run.
 pub struct Daemon {
-    /// Where the API is served.
-    pub address: SocketAddr,
+    /// Where the API is served: an address and port, or `unix:` and a path.
+    pub address: String,
     /// Where all observations meet.
     pub engine: Arc<Engine>,
     /// The credential managers, by name.
     pub managers: BTreeMap<String, Arc<Manager>>,
     head: HeadFile,
+    api: Arc<api::Api>,
+    certificate: api::Certificate,
 }
 
 impl Daemon {
@@ -92,12 +95,15 @@ impl Daemon {
             .await
             .with_context(|| format!("taking over what was under way in {}", path.display()))?;
 
-        let listener = TcpListener::bind(config.api.listen)
+        let place = &config.api.listen;
+        let listener = Listener::bind(place)
             .await
-            .with_context(|| format!("listening on {} (api.listen)", config.api.listen))?;
+            .with_context(|| format!("listening on {place} (api.listen)"))?;
         let address = listener
-            .local_addr()
-            .context("reading the address of the API")?;
+            .address()
+            .context("reading the address of the API")?
+            .map_or_else(|| place.to_string(), |address| address.to_string());
+        let certificate = listener.certificate();
         let mut managers = BTreeMap::new();
         for (name, settings) in &config.credential_managers {
             let manager = Arc::new(build::manager(config, name, settings, &engine)?);
@@ -134,7 +140,21 @@ impl Daemon {
             engine,
             managers,
             head,
+            api,
+            certificate,
         })
+    }
+
+    /// Takes over at each SIGHUP what `read` finds, as far as a running daemon can.
+    fn follow(&self, config: Config, lifecycle: &Lifecycle, read: Reader) {
+        let following = reload::Following {
+            engine: Arc::clone(&self.engine),
+            api: Arc::clone(&self.api),
+            managers: self.managers.clone(),
+            certificate: self.certificate.clone(),
+            config,
+        };
+        reload::spawn(lifecycle, following, read);
     }
 }
 
@@ -143,7 +163,7 @@ fn spawn_api(
     engine: &Arc<Engine>,
     config: &Config,
     managers: Vec<Arc<Manager>>,
-    listener: TcpListener,
+    listener: Listener,
 ) -> Arc<api::Api> {
     let stalled = lifecycle.clone();
     let ready = Arc::new(move || stalled.stalled().is_empty() && !stalled.draining());

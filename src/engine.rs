@@ -106,6 +106,13 @@ impl Engine {
         Arc::clone(&self.policy.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Puts another policy in force; what was found of the store itself stays.
+    pub fn renew(&self, mut policy: Policy) {
+        let mut now = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
+        policy.regressed_at = now.regressed_at;
+        *now = Arc::new(policy);
+    }
+
     /// Tells after each commit that something may have become due. Subscribe before looking.
     #[must_use]
     pub fn commits(&self) -> watch::Receiver<()> {

@@ -243,6 +243,18 @@ impl Lifecycle {
         tell(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
+    /// Tells systemd that the configuration is being read again.
+    pub fn reloading(&self) {
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            tell(&[NotifyState::Reloading, now]);
+        }
+    }
+
+    /// Tells systemd that this is done, well or not.
+    pub fn reloaded(&self) {
+        tell(&[NotifyState::Ready]);
+    }
+
     /// Shows one line in `systemctl status`.
     pub fn status(&self, status: &str) {
         tell(&[NotifyState::Status(status)]);

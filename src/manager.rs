@@ -31,6 +31,8 @@ pub struct Manager {
     pub client: Client,
     /// How long one request may take.
     pub request_timeout: Duration,
+    /// Logins.
+    pub token: Arc<Budget>,
     /// Mobile Identities calls.
     pub mobile_identities: Arc<Budget>,
     /// Events calls.
@@ -81,7 +83,7 @@ impl Manager {
             windows.push(Room {
                 limit: budget.limit(false, at),
                 reserve: budget.limit(true, at),
-                per: budget.per,
+                per: budget.per(),
                 frees: slots.into_iter().map(|free| free.since(at)).collect(),
             });
         }
@@ -90,7 +92,7 @@ impl Manager {
             if let Some(window) = budget.cap(class, at) {
                 let slots = store.slots(window.key, at).await?;
                 let frees = slots.into_iter().map(|free| free.since(at)).collect();
-                capped.insert(class, Room::of(window.limit, budget.per, frees));
+                capped.insert(class, Room::of(window.limit, budget.per(), frees));
             }
         }
         let closed_until = self.gate.closed_until(at);

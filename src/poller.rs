@@ -124,7 +124,7 @@ impl Poller {
             Ok(_) => true,
             Err(error) => error.status.is_some() || error.trouble == Some(Trouble::Oversized),
         };
-        let frees_at = self.engine.window_time().plus(manager.events.per);
+        let frees_at = self.engine.window_time().plus(manager.events.per());
         self.answered = is_answered.then_some((token, frees_at));
         let polled = match fetched {
             Ok(events) => {

@@ -6,16 +6,17 @@
 
 use std::fs::File;
 use std::io::{IsTerminal as _, stdout};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{Layer, Registry};
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,35 +36,51 @@ pub fn init(format: Format, level: Level) -> Result<(), TryInitError> {
         Format::Json => true,
         Format::Text => false,
     };
+    let (filter, handle) = reload::Layer::new(admitted(level));
     tracing_subscriber::registry()
-        .with(lines(json, level, stdout))
-        .try_init()
+        .with(lines(json, stdout).with_filter(filter))
+        .try_init()?;
+    FILTER.get_or_init(|| handle);
+    Ok(())
+}
+
+/// What [`init`] lets through.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// Logs another level from now on, where [`init`] started the log.
+pub fn set_level(level: Level) {
+    if let Some(filter) = FILTER.get() {
+        // Fails only where the subscriber is gone, and then nothing is logged at all.
+        filter.reload(admitted(level)).ok();
+    }
 }
 
 /// Starts logging to a file, as text; fails if logging was started before.
 pub fn init_file(file: File, level: Level) -> Result<(), TryInitError> {
     tracing_subscriber::registry()
-        .with(lines(false, level, Arc::new(file)))
+        .with(lines(false, Arc::new(file)).with_filter(admitted(level)))
         .try_init()
 }
 
-fn lines<S, W>(json: bool, level: Level, writer: W) -> impl Layer<S>
+fn lines<S, W>(json: bool, writer: W) -> impl Layer<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let filter = Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_target("origo_adapter", level);
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_writer(writer);
-    let lines = if json {
+    if json {
         lines.json().flatten_event(true).boxed()
     } else {
         lines.boxed()
-    };
-    lines.with_filter(filter)
+    }
+}
+
+fn admitted(level: Level) -> Targets {
+    Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("origo_adapter", level)
 }
 
 /// An entry of the list; only this module makes any.
@@ -119,6 +136,8 @@ events! {
     SIMULATOR_LISTENING = "OA-1009" "simulator.listening" INFO;
     HOLD_SET = "OA-1011" "hold.set" WARN;
     HOLD_RELEASED = "OA-1012" "hold.released" INFO;
+    CONFIG_RELOADED = "OA-1013" "config.reloaded" INFO;
+    CONFIG_LATER = "OA-1014" "config.later" WARN;
     POLL_DONE = "OA-2001" "poll.done" DEBUG;
     POLL_FAILED = "OA-2002" "poll.failed" WARN;
     POLL_RECOVERED = "OA-2003" "poll.recovered" INFO;

@@ -429,7 +429,7 @@ pub(crate) fn resumed(manager: &Manager, gate: &Gate, service: &str) {
 
 /// Until when a call that was answered just now counts in HID's windows.
 fn answered_until(engine: &Engine, manager: &Manager) -> Timestamp {
-    engine.window_time().plus(manager.mobile_identities.per)
+    engine.window_time().plus(manager.mobile_identities.per())
 }
 
 /// How long the call counts in HID's windows; `None`: it did not reach HID.

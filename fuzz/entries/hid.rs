@@ -116,7 +116,7 @@ pub(crate) fn client(reply: Reply, login: Option<Reply>) -> (Client, Arc<Script>
     let settings = Settings {
         organization_id: "7001234".into(),
         client_id: "7001234-OSRV900001".into(),
-        client_secret: SECRETS[0].to_owned().into(),
+        login: origo_adapter::origo::Login::Secret(SECRETS[0].to_owned().into()),
         token_url: url("idp"),
         mobile_identities_url: url("credential-management"),
         events_url: url(""),

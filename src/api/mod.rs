@@ -21,6 +21,7 @@ mod identities;
 mod issue;
 mod keys;
 mod link;
+mod listener;
 mod openapi;
 mod openapi_schemas;
 mod operate;
@@ -59,6 +60,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use self::keys::{Caller, Keys};
+pub use self::listener::{Certificate, Listener};
 pub use self::openapi::render as openapi_document;
 use self::params::Params;
 use self::problem::{Problem, json_response};

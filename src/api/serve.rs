@@ -18,12 +18,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::listener::{Incoming as Connecting, Listener};
 use super::problem::Problem;
 
 /// What a client may take of us.
@@ -52,17 +52,18 @@ const TURNING_AWAY: Duration = Duration::from_secs(2);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Serves until `soft` is cancelled, with the limits of contract.md section 6.
-pub async fn serve(listener: TcpListener, router: Router, soft: CancellationToken) {
+pub async fn serve(listener: impl Into<Listener>, router: Router, soft: CancellationToken) {
     serve_with(listener, router, soft, Limits::default()).await;
 }
 
 /// As [`serve`], with other limits.
 pub async fn serve_with(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     router: Router,
     soft: CancellationToken,
     limits: Limits,
 ) {
+    let listener = listener.into();
     let places = Arc::new(Semaphore::new(limits.connections));
     let exits = Arc::new(Semaphore::new(TURNED_AWAY));
     // Aborts what is left when this future is dropped.
@@ -74,7 +75,7 @@ pub async fn serve_with(
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok(stream) = accepted else {
             tokio::time::sleep(ACCEPT_AGAIN).await;
             continue;
         };
@@ -90,15 +91,15 @@ pub async fn serve_with(
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: Connecting,
     router: Router,
     soft: CancellationToken,
     limits: Limits,
     _place: OwnedSemaphorePermit,
 ) {
-    // Without it the second half of a short answer waits for an acknowledgement; where it can't be
-    // set the answer is only later.
-    stream.set_nodelay(true).ok();
+    let Some(stream) = stream.secure(limits.header_deadline).await else {
+        return;
+    };
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_deadline)
@@ -120,7 +121,10 @@ async fn connection(
 }
 
 /// Answers one request with 503 and hangs up.
-async fn turn_away(stream: TcpStream, _exit: OwnedSemaphorePermit) {
+async fn turn_away(stream: Connecting, _exit: OwnedSemaphorePermit) {
+    let Some(stream) = stream.secure(TURNING_AWAY).await else {
+        return;
+    };
     let full = service_fn(|_: Request<Incoming>| async {
         let problem = Problem::unavailable("too many connections; try again");
         let mut response: Response<Body> = problem.into_response();

@@ -1,6 +1,5 @@
 //! Commands that ask a running daemon, through its API.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
+use super::target::Target;
 use super::{Refusal, load, runtime, say};
 
 /// A daemon answers from its own store, at once.
@@ -18,9 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How a running daemon is asked.
 #[derive(Args, Debug)]
 pub(super) struct Asked {
-    /// Where its API listens [default: api.listen of the configuration]
-    #[arg(long, value_name = "ADDRESS")]
-    api: Option<SocketAddr>,
+    /// Where its API listens: an address and port, a URL, or unix: and a path [default: api.listen of the configuration]
+    #[arg(long, value_name = "WHERE")]
+    api: Option<Target>,
+    /// File with certificates that are trusted besides the system's, for --api with https
+    #[arg(long, value_name = "FILE", requires = "api")]
+    api_ca_file: Option<PathBuf>,
     /// File with a key of the API
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
@@ -137,23 +140,31 @@ impl Asked {
 
     /// Where to ask; nothing is sent yet.
     pub(super) fn daemon(&self, config: Option<&Path>) -> anyhow::Result<Daemon> {
-        let address = match self.api {
-            Some(address) => address,
-            None => load(config)?.api.listen,
+        let target = match &self.api {
+            Some(target) => target.clone(),
+            None => Target::of(&load(config)?.api.listen),
         };
+        let mut trusted = Vec::new();
+        if let Some(path) = &self.api_ca_file {
+            let pem = std::fs::read(path);
+            let pem = pem.with_context(|| format!("reading {} (--api-ca-file)", path.display()))?;
+            trusted = reqwest::Certificate::from_pem_bundle(&pem)?;
+        }
         #[expect(
             clippy::disallowed_methods,
             reason = "our own daemon is asked, not HID; with a time-out and without redirects, retries or a proxy"
         )]
         let client = reqwest::Client::builder();
-        let client = client
+        let client = target
+            .reach(client)?
+            .tls_certs_merge(trusted)
             .timeout(PATIENCE)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy();
         Ok(Daemon {
             client: client.build()?,
-            address,
+            target,
             key: self.key()?,
         })
     }
@@ -191,24 +202,24 @@ fn fields(answer: Value) -> impl Iterator<Item = Value> {
 #[derive(Clone)]
 pub(super) struct Daemon {
     client: reqwest::Client,
-    address: SocketAddr,
+    target: Target,
     key: SecretString,
 }
 
 impl Daemon {
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Value> {
-        let request = self.client.get(format!("http://{}{path}", self.address));
+        let request = self.client.get(self.target.url(path));
         self.send(request.query(query)).await
     }
 
     /// Sends a body and returns the whole answer.
     pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = self.client.post(format!("http://{}{path}", self.address));
+        let request = self.client.post(self.target.url(path));
         self.send(request.json(body)).await
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
-        let address = self.address;
+        let address = &self.target;
         let answer = request
             .bearer_auth(self.key.expose_secret())
             .send()

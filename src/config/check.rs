@@ -1,23 +1,25 @@
 //! From the merged tree to [`Config`]: one function per section, in the order of the types.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use config::Value;
+use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::import::import;
 use super::layers::Layers;
+use super::listen::listen;
 use super::manager::credential_manager;
 use super::read::{LATER, Notes, Table};
 use super::values::{
-    SECOND, at_least, derive, directory, flag, hash, id, schedule, text, whole, word,
+    SECOND, at_least, certificates, derive, directory, flag, hash, id, proxy_url, schedule, secret,
+    text, whole, word,
 };
 use super::{
-    AccessSystem, Api, ApiKey, Config, CredentialManager, Daemon, DesiredState, Error, Issuance,
-    Log, MassChangeGuard, Scope, Store, Webhooks,
+    AccessSystem, Api, ApiKey, Config, CredentialManager, Daemon, DesiredState, Error, Http,
+    Issuance, Log, MassChangeGuard, Proxy, Scope, Store, Webhooks,
 };
 use crate::telemetry::Format;
 
@@ -28,7 +30,7 @@ const MS: Duration = Duration::from_millis(1);
 /// Checks everything, and complains of everything.
 pub(super) fn check(layers: &Layers) -> Result<Config, Error> {
     let notes = Notes::new(layers);
-    let config = config(&notes);
+    let config = config(&notes, super::changed::values(&layers.merged));
     let complaints = notes.into_complaints();
     match config {
         Some(config) if complaints.is_empty() => Ok(config),
@@ -36,7 +38,7 @@ pub(super) fn check(layers: &Layers) -> Result<Config, Error> {
     }
 }
 
-fn config(notes: &Notes<'_>) -> Option<Config> {
+fn config(notes: &Notes<'_>, values: super::changed::Values) -> Option<Config> {
     let mut root = notes.root();
     let workspace = root.optional("workspace_id", id);
     // Derived ids need some workspace even while the configured one is being complained of.
@@ -57,6 +59,7 @@ fn config(notes: &Notes<'_>) -> Option<Config> {
     let store = store(root.table("store"));
     let api = api(notes, root.table("api"));
     let webhooks = webhooks(root.table("webhooks"));
+    let http = http(root.table("http"));
     let log = log(root.table("log"));
     let daemon = daemon(root.table("daemon"));
     root.close();
@@ -72,8 +75,10 @@ fn config(notes: &Notes<'_>) -> Option<Config> {
         store: store?,
         api: api?,
         webhooks: webhooks?,
+        http: http?,
         log: log?,
         daemon: daemon?,
+        values,
     })
 }
 
@@ -227,20 +232,7 @@ fn store(mut table: Table<'_>) -> Option<Store> {
 }
 
 fn api(notes: &Notes<'_>, mut table: Table<'_>) -> Option<Api> {
-    let listen = table.required("listen", |value| {
-        let text = text(value)?;
-        if text.starts_with("unix:") {
-            return Err(format!("a unix socket: {LATER}"));
-        }
-        let address: SocketAddr = text
-            .parse()
-            .map_err(|_| format!("must be an address and port, not {text:?}"))?;
-        if address.ip().is_loopback() {
-            Ok(address)
-        } else {
-            Err(format!("beyond loopback, {text:?}: {LATER}"))
-        }
-    });
+    let listen = listen(&mut table);
     let keys = all(table.named("keys"), |_, mut table| {
         let scope = table.required(
             "scope",
@@ -278,6 +270,28 @@ fn webhooks(mut table: Table<'_>) -> Option<Webhooks> {
     table.close();
     Some(Webhooks {
         allow_private: allow_private?,
+    })
+}
+
+fn http(mut table: Table<'_>) -> Option<Http> {
+    let url = table.optional("proxy", proxy_url);
+    let credentials = table.optional("proxy_credentials_file", |value| {
+        let credentials = secret(value)?;
+        if credentials.expose_secret().contains(':') {
+            Ok(credentials)
+        } else {
+            Err("must hold a user and a password with a colon between".into())
+        }
+    });
+    let ca = table.optional("ca_file", certificates);
+    if let (Some(None), Some(Some(_))) = (&url, &credentials) {
+        table.complain("proxy", "missing: proxy_credentials_file needs it");
+    }
+    table.close();
+    let credentials = credentials?;
+    Some(Http {
+        proxy: url?.map(|url| Proxy { url, credentials }),
+        ca: ca?,
     })
 }
 

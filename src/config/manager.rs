@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use super::read::Table;
 use super::values::{
-    SECOND, any_duration, at_least, base_url, derive, digits, flag, id, secret, share,
+    SECOND, any_duration, at_least, base_url, derive, digits, flag, id, rsa_key, secret, share,
     share_or_nothing, text, whole, word,
 };
 use super::{
-    AdoptUsers, CardProfile, CredentialManager, Delivery, Environment, Invitations, OverLimit,
-    PartNumber, Phones, Polling, SameDevice, Window, WindowKey, Windows,
+    AdoptUsers, CardProfile, CredentialManager, Delivery, Environment, Invitations, Login,
+    OverLimit, PartNumber, Phones, Polling, SameDevice, Window, WindowKey, Windows,
 };
 
 /// Reads one manager, or what is set for all of them.
@@ -34,7 +34,7 @@ pub(super) fn credential_manager(
     let application_id = table.required("application_id", text);
     let application_version = table.required("application_version", text);
     let client_id = table.required("client_id", text);
-    let client_secret = table.required("client_secret_file", secret);
+    let login = login(&mut table);
     let request_timeout = table.required("request_timeout", at_least(SECOND));
     let default_part_number = table.optional("default_part_number", text);
     let adopt_users = table.required(
@@ -80,7 +80,7 @@ pub(super) fn credential_manager(
         application_id: application_id?,
         application_version: application_version?,
         client_id: client_id?,
-        client_secret: client_secret?,
+        login: login?,
         request_timeout: request_timeout?,
         default_part_number: default_part_number?,
         adopt_users: adopt_users?,
@@ -91,6 +91,34 @@ pub(super) fn credential_manager(
         repair_drift: repair_drift?,
         card_profiles: card_profiles?,
         part_numbers: part_numbers?,
+    })
+}
+
+/// A secret or a key, and only one of them.
+fn login(table: &mut Table<'_>) -> Option<Login> {
+    if !table.has("private_key_file") {
+        for key in ["audience", "client_assertion_type"] {
+            if table.optional(key, text).flatten().is_some() {
+                table.complain(key, "goes with private_key_file");
+            }
+        }
+        let secret = table.required("client_secret_file", secret);
+        return secret.map(Login::Secret);
+    }
+    let private_key = table.optional("private_key_file", rsa_key);
+    let audience = table.optional("audience", text);
+    let assertion_type = table.optional("client_assertion_type", text);
+    if table.has("client_secret_file") {
+        table.complain(
+            "private_key_file",
+            "beside client_secret_file: there can be only one",
+        );
+        table.optional("client_secret_file", secret);
+    }
+    Some(Login::Key {
+        private_key: private_key??,
+        audience: audience?,
+        assertion_type: assertion_type?,
     })
 }
 

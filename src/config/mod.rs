@@ -5,17 +5,18 @@
 //! The result is read key by key (`read`) and checked (`check`); every complaint is
 //! reported at once, with its key and where it was set.
 
+mod changed;
 mod check;
 mod duration;
 mod import;
 mod layers;
+mod listen;
 mod manager;
 mod read;
 mod values;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use serde::Serialize;
 use url::Url;
 use uuid::Uuid;
 
+pub use self::changed::Changed;
+pub use self::listen::{Listen, Tls, UnixSocket};
 use crate::core::record::Field;
 use crate::telemetry;
 use crate::template::{Body, Format, Template};
@@ -42,8 +45,11 @@ pub struct Config {
     pub store: Store,
     pub api: Api,
     pub webhooks: Webhooks,
+    pub http: Http,
     pub log: Log,
     pub daemon: Daemon,
+    /// Every value as it was set.
+    values: changed::Values,
 }
 
 /// One organization at HID Origo.
@@ -63,8 +69,7 @@ pub struct CredentialManager {
     pub application_id: String,
     pub application_version: String,
     pub client_id: String,
-    /// What `client_secret_file` holds, without its closing line end.
-    pub client_secret: SecretString,
+    pub login: Login,
     pub request_timeout: Duration,
     pub default_part_number: Option<String>,
     pub adopt_users: AdoptUsers,
@@ -76,6 +81,22 @@ pub struct CredentialManager {
     pub repair_drift: bool,
     pub card_profiles: Vec<CardProfile>,
     pub part_numbers: Vec<PartNumber>,
+}
+
+/// How the system account proves who it is.
+#[derive(Clone, Debug)]
+pub enum Login {
+    /// What `client_secret_file` holds, without its closing line end.
+    Secret(SecretString),
+    /// A signed assertion (`origo-api.md` 2.4).
+    Key {
+        /// An RSA key in PEM, PKCS#8, not encrypted.
+        private_key: SecretString,
+        /// Whom the assertion is for; absent: the token URL as it is called.
+        audience: Option<String>,
+        /// `client_assertion_type` where it is sent at all.
+        assertion_type: Option<String>,
+    },
 }
 
 /// Which of HID's installations an organization lives in.
@@ -274,10 +295,9 @@ pub struct Store {
 }
 
 /// The HTTP API.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Api {
-    /// A loopback address.
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// By configured name.
     pub keys: BTreeMap<String, ApiKey>,
 }
@@ -303,6 +323,24 @@ pub enum Scope {
 pub struct Webhooks {
     /// Webhooks may lead to private addresses, and by plain HTTP.
     pub allow_private: bool,
+}
+
+/// How HID, access systems and webhooks are reached.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// The way to HID; access systems and webhooks are called directly.
+    pub proxy: Option<Proxy>,
+    /// Certificates in PEM, at least one, that are trusted besides the system's.
+    pub ca: Option<Vec<u8>>,
+}
+
+/// A proxy for outgoing HTTP.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// Without user and password.
+    pub url: Url,
+    /// `user:password`.
+    pub credentials: Option<SecretString>,
 }
 
 /// What is logged, and how.

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use config::{Value, ValueKind};
-use secrecy::SecretString;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 use uuid::Uuid;
 
@@ -220,6 +222,46 @@ fn is_this_machine(url: &Url) -> bool {
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
+}
+
+/// Reads where a proxy is.
+pub(super) fn proxy_url(value: &Value) -> Result<Url, String> {
+    let text = text(value)?;
+    let url = Url::parse(&text).map_err(|error| format!("must be a whole URL: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user or password; proxy_credentials_file is for them".into());
+    }
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(format!("must begin with http:// or https://, not {text:?}"));
+    }
+    Ok(url)
+}
+
+/// Reads the file of certificates that a key names.
+pub(super) fn certificates(value: &Value) -> Result<Vec<u8>, String> {
+    let path = text(value)?;
+    let pem = std::fs::read(&path).map_err(|error| format!("{path:?} cannot be read: {error}"))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let roots = found.unwrap_or_default();
+    if roots.is_empty() {
+        return Err(format!("{path:?} holds no certificate in PEM"));
+    }
+    let mut store = rustls::RootCertStore::empty();
+    for root in roots {
+        store.add(root).map_err(|error| {
+            format!("{path:?} holds a certificate that cannot be used: {error}")
+        })?;
+    }
+    Ok(pem)
+}
+
+/// Reads the file of an RSA key that a key names; no message ever holds what is in it.
+pub(super) fn rsa_key(value: &Value) -> Result<SecretString, String> {
+    let path = text(value)?;
+    let pem = secret(value)?;
+    jsonwebtoken::EncodingKey::from_rsa_pem(pem.expose_secret().as_bytes())
+        .map_err(|_| format!("{path:?} holds no RSA key in PEM (PKCS#8), or an encrypted one"))?;
+    Ok(pem)
 }
 
 /// Reads the absolute path of a directory that is there.

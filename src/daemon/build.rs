@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
 
-use crate::budget::{Budget, Ledger};
+use crate::budget::{Budget, Ledger, Terms};
 use crate::clock::Clock;
 use crate::config::{self, Config, CredentialManager, WindowKey};
 use crate::core::Class;
@@ -15,7 +16,7 @@ use crate::core::window::READING_SHARE;
 use crate::engine::Engine;
 use crate::gate::{Forbidden, Gate};
 use crate::manager::{Echo, Manager, Polling, Progress, Shelf};
-use crate::origo::{Client, HttpTransport, Options, Places, Settings};
+use crate::origo::{Client, HttpTransport, Login, Options, Places, Proxy, Settings, Signer};
 
 /// The policy that a configuration asks for.
 #[must_use]
@@ -80,14 +81,18 @@ fn phones(settings: config::Phones) -> PhonePolicy {
 
 /// A client for a configured credential manager.
 pub(super) fn client(
+    http: &config::Http,
     settings: &CredentialManager,
     clock: Arc<dyn Clock>,
     places: Arc<dyn Places>,
 ) -> anyhow::Result<Client> {
     let options = Options {
         request_timeout: settings.request_timeout,
-        proxy: None,
-        ca_certificates: None,
+        proxy: http.proxy.as_ref().map(|proxy| Proxy {
+            url: proxy.url.clone(),
+            credentials: proxy.credentials.clone(),
+        }),
+        ca_certificates: http.ca.clone(),
     };
     let transport = HttpTransport::new(&options).context("preparing the HTTP client")?;
     let now = Arc::new(move || clock.now());
@@ -98,7 +103,7 @@ pub(super) fn client(
     let settings = Settings {
         organization_id: settings.organization_id.clone(),
         client_id: settings.client_id.clone(),
-        client_secret: settings.client_secret.clone(),
+        login: login(&settings.login)?,
         token_url: settings.token_url.clone(),
         mobile_identities_url: settings.mobile_identities_url.clone(),
         events_url,
@@ -107,6 +112,21 @@ pub(super) fn client(
         request_timeout: settings.request_timeout,
     };
     Ok(Client::new(settings, Arc::new(transport), places, now))
+}
+
+fn login(configured: &config::Login) -> anyhow::Result<Login> {
+    Ok(match configured {
+        config::Login::Secret(secret) => Login::Secret(secret.clone()),
+        config::Login::Key {
+            private_key,
+            audience,
+            assertion_type,
+        } => {
+            let pem = private_key.expose_secret().as_bytes();
+            let signer = Signer::new(pem, audience.clone(), assertion_type.clone());
+            Login::Key(signer.context("private_key_file")?)
+        }
+    })
 }
 
 pub(super) fn manager(
@@ -121,34 +141,39 @@ pub(super) fn manager(
         .events_url
         .as_ref()
         .unwrap_or(&settings.mobile_identities_url);
-    let unanswered = settings.request_timeout + config.issuance.late_effect_bound;
-    let budget = |service: &str, url: &url::Url, window: &config::Window| {
+    let budget = |service: &str, url: &url::Url, window: config::Window| {
         let keys = window_keys(service, &settings.organization_id, url, windows.window_key);
-        let (requests, per, share) = (window.requests, window.per, window.share);
-        Budget::new(keys, requests, per, share, unanswered)
+        Budget::new(keys, terms(window, settings, config))
     };
     let ledger = Ledger {
         engine: Arc::clone(engine),
-        token: Arc::new(budget("token", &settings.token_url, &windows.token)),
+        token: Arc::new(budget("token", &settings.token_url, windows.token)),
         mobile_identities: Arc::new(
             budget(
                 "mobile_identities",
                 &settings.mobile_identities_url,
-                &windows.mobile_identities,
+                windows.mobile_identities,
             )
             .capped(Class::Sweep, polling.sweep_share)
             .capped(Class::Wait, READING_SHARE),
         ),
-        events: Arc::new(budget("events", events_url, &windows.events)),
+        events: Arc::new(budget("events", events_url, windows.events)),
     };
+    let token = Arc::clone(&ledger.token);
     let mobile_identities = Arc::clone(&ledger.mobile_identities);
     let events = Arc::clone(&ledger.events);
     Ok(Manager {
         id: AcsSystemId(settings.acs_system_id),
         name: name.to_owned(),
-        client: client(settings, Arc::clone(engine.clock()), Arc::new(ledger))
-            .with_context(|| format!("credential_managers.{name}"))?,
+        client: client(
+            &config.http,
+            settings,
+            Arc::clone(engine.clock()),
+            Arc::new(ledger),
+        )
+        .with_context(|| format!("credential_managers.{name}"))?,
         request_timeout: settings.request_timeout,
+        token,
         mobile_identities,
         events,
         polling: polling.events.then_some(Polling {
@@ -164,6 +189,27 @@ pub(super) fn manager(
         adopt: tokio::sync::Notify::default(),
         echo: Echo::default(),
     })
+}
+
+fn terms(window: config::Window, settings: &CredentialManager, config: &Config) -> Terms {
+    Terms {
+        requests: window.requests,
+        per: window.per,
+        share: window.share,
+        unanswered: settings.request_timeout + config.issuance.late_effect_bound,
+    }
+}
+
+/// Lets a manager's calls be counted by the windows of another configuration.
+pub(super) fn renew_windows(manager: &Manager, settings: &CredentialManager, config: &Config) {
+    let windows = &settings.windows;
+    for (budget, window) in [
+        (&manager.token, windows.token),
+        (&manager.mobile_identities, windows.mobile_identities),
+        (&manager.events, windows.events),
+    ] {
+        budget.renew(terms(window, settings, config));
+    }
 }
 
 /// A call counts per (organization, service) and per (host, service) (contract.md section 8).

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::loops::{STORE_PAUSE, TURN_BOUND, rest, store_failed};
-use crate::budget::Budget;
+use crate::budget::{Budget, Terms};
 use crate::config::{self, Config};
 use crate::connector::files::Files;
 use crate::connector::http::{Http, Next};
@@ -36,7 +36,8 @@ pub(super) fn spawn(
         let connector = Connector {
             id: AcsSystemId(system.acs_system_id),
             name: name.clone(),
-            kind: kind(name, import).with_context(|| format!("access_systems.{name}.import"))?,
+            kind: kind(name, import, &config.http)
+                .with_context(|| format!("access_systems.{name}.import"))?,
         };
         let desk = Desk {
             engine: Arc::clone(engine),
@@ -49,13 +50,13 @@ pub(super) fn spawn(
     Ok(())
 }
 
-fn kind(name: &str, import: &config::Import) -> anyhow::Result<Kind> {
+fn kind(name: &str, import: &config::Import, http: &config::Http) -> anyhow::Result<Kind> {
     Ok(match import {
         config::Import::Http(import) => {
             let options = Options {
                 request_timeout: import.request_timeout,
                 proxy: None,
-                ca_certificates: None,
+                ca_certificates: http.ca.clone(),
             };
             let transport = HttpTransport::new(&options).context("preparing the HTTP client")?;
             let mut headers = HeaderMap::new();
@@ -74,7 +75,15 @@ fn kind(name: &str, import: &config::Import) -> anyhow::Result<Kind> {
                 headers,
                 body: import.body.clone(),
                 request_timeout: import.request_timeout,
-                budget: Budget::new(keys, requests, per, 1.0, import.request_timeout),
+                budget: Budget::new(
+                    keys,
+                    Terms {
+                        requests,
+                        per,
+                        share: 1.0,
+                        unanswered: import.request_timeout,
+                    },
+                ),
                 gate: Gate::default(),
                 transport: Box::new(transport),
             }))

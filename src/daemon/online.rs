@@ -48,7 +48,12 @@ pub async fn check_online(config: &Config) -> Vec<Finding> {
     let mut findings = vec![finding("store".into(), opened)];
     for (name, settings) in &config.credential_managers {
         let subject = |service: &str| format!("credential_managers.{name}: {service}");
-        let client = match client(settings, Arc::new(SystemClock), Arc::new(Unlimited)) {
+        let client = match client(
+            &config.http,
+            settings,
+            Arc::new(SystemClock),
+            Arc::new(Unlimited),
+        ) {
             Ok(client) => client,
             Err(error) => {
                 findings.push(finding(subject("client"), Err(format!("{error:#}"))));

@@ -25,7 +25,7 @@ pub(super) fn spawn(
     engine: &Arc<Engine>,
     config: &Config,
 ) -> anyhow::Result<()> {
-    let sender = Sender::new(config.webhooks.allow_private)
+    let sender = Sender::new(config.webhooks.allow_private, config.http.ca.as_deref())
         .context("preparing the HTTP client of webhooks")?;
     let courier = Courier::new(Arc::clone(engine), config.workspace_id, sender);
     let beat = lifecycle.beat("webhooks", TURN_BOUND);

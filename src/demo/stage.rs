@@ -156,7 +156,7 @@ impl Stage {
         let lifecycle = Lifecycle::new(self.config.daemon.shutdown_timeout);
         let daemon = Daemon::start(&self.config, &lifecycle, Arc::new(SystemClock)).await?;
         let ended = tokio::spawn(async move { lifecycle.run(signals).await });
-        let address = daemon.address;
+        let address = daemon.address.parse()?;
         self.daemon = Some(Running {
             address,
             stop,

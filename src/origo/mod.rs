@@ -11,6 +11,7 @@ mod call;
 mod error;
 mod event;
 mod fault;
+mod login;
 mod request;
 mod token;
 mod transport;
@@ -24,7 +25,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Method;
-use secrecy::SecretString;
 use url::Url;
 
 use self::call::Call;
@@ -37,8 +37,9 @@ use crate::core::{Answer, Effect, Timestamp};
 pub use self::error::Error;
 pub use self::event::{RawEvent, RawKind};
 pub use self::fault::{Operation, Outcome, Service, Trouble, of as fault_of};
+pub use self::login::{Login, NoKey, Signer};
 pub use self::transport::{
-    BodyCeiling, HttpTransport, Options, Sending, Transport, TransportError,
+    BodyCeiling, HttpTransport, Options, Proxy, Sending, Transport, TransportError,
 };
 pub use self::wire::{Filter, License, Organization, PartNumberSeen};
 
@@ -72,8 +73,8 @@ pub struct Settings {
     pub organization_id: String,
     /// The system account.
     pub client_id: String,
-    /// Its password.
-    pub client_secret: SecretString,
+    /// How it proves who it is.
+    pub login: Login,
     /// Base of the token endpoint, such as `https://api.origo.hidglobal.com`.
     pub token_url: Url,
     /// Base of Mobile Identities, such as `https://ma.api.assaabloy.com/credential-management`.
@@ -130,7 +131,7 @@ impl Client {
             Arc::clone(&places),
             Arc::clone(&now),
             settings.client_id.clone(),
-            settings.client_secret.clone(),
+            settings.login.clone(),
             token_url,
         );
         Self {

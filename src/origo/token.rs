@@ -22,6 +22,7 @@ use tokio::sync::Mutex;
 
 use super::error::Error;
 use super::fault::{Operation, Outcome, Service};
+use super::login::Login;
 use super::transport::{BodyCeiling, Transport, TransportError};
 use super::{Now, Places, call, wire};
 use crate::retry::Waits;
@@ -42,7 +43,7 @@ pub(super) struct Tokens {
     places: Arc<dyn Places>,
     now: Now,
     client_id: ClientId,
-    client_secret: SecretString,
+    login: Login,
     url: url::Url,
     state: Mutex<State>,
     /// The last token that HID took.
@@ -108,7 +109,7 @@ impl Tokens {
         places: Arc<dyn Places>,
         now: Now,
         client_id: String,
-        client_secret: SecretString,
+        login: Login,
         url: url::Url,
     ) -> Self {
         Self {
@@ -116,7 +117,7 @@ impl Tokens {
             places,
             now,
             client_id: ClientId::new(client_id),
-            client_secret,
+            login,
             url,
             state: Mutex::new(State {
                 serial: 0,
@@ -217,16 +218,29 @@ impl Tokens {
         let adapter = Adapter {
             transport: &*self.transport,
             now: &self.now,
+            nameless: matches!(self.login, Login::Key(_)),
         };
-        let answer = BasicClient::new(self.client_id.clone())
-            .set_client_secret(ClientSecret::new(
-                self.client_secret.expose_secret().to_owned(),
-            ))
+        let mut client = BasicClient::new(self.client_id.clone())
             .set_auth_type(AuthType::RequestBody)
-            .set_token_uri(TokenUrl::from_url(self.url.clone()))
-            .exchange_client_credentials()
-            .request_async(&adapter)
-            .await;
+            .set_token_uri(TokenUrl::from_url(self.url.clone()));
+        let mut proof = Vec::new();
+        match &self.login {
+            Login::Secret(secret) => {
+                client =
+                    client.set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()));
+            }
+            Login::Key(signer) => {
+                let signed = signer.fields(&self.client_id, self.url.as_str(), (self.now)());
+                proof = signed.map_err(|error| {
+                    Error::new(Operation::Token, Outcome::Unsent, &error.to_string())
+                })?;
+            }
+        }
+        let mut exchange = client.exchange_client_credentials();
+        for (name, value) in proof {
+            exchange = exchange.add_extra_param(name, value);
+        }
+        let answer = exchange.request_async(&adapter).await;
         // Nothing of the crate's own errors is shown: `Parse` holds the whole answer.
         let unintelligible = || {
             Error::new(
@@ -285,6 +299,8 @@ fn usable_for(lifetime: i64) -> i64 {
 struct Adapter<'a> {
     transport: &'a dyn Transport,
     now: &'a Now,
+    /// The crate names the client in the body; an assertion does that itself, and HID's recipe has it alone (origo-api.md 2.4).
+    nameless: bool,
 }
 
 /// An [`Error`] in a shape that the oauth2 crate hands through.
@@ -319,7 +335,13 @@ impl<'c> AsyncHttpClient<'c> for Adapter<'_> {
 
 impl Adapter<'_> {
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, Error> {
-        let mut request = request.map(Bytes::from);
+        let mut request = request.map(|body| {
+            if self.nameless {
+                Bytes::from(without_client_id(&body))
+            } else {
+                Bytes::from(body)
+            }
+        });
         request.extensions_mut().insert(BodyCeiling::TOKEN);
         let answer = self
             .transport
@@ -343,6 +365,13 @@ impl Adapter<'_> {
         // The crate checks the media type, of which the token does not depend.
         Ok(http::Response::new(answer.into_body().to_vec()))
     }
+}
+
+fn without_client_id(form: &[u8]) -> String {
+    let fields = form_urlencoded::parse(form).filter(|(name, _)| name != "client_id");
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(fields)
+        .finish()
 }
 
 #[cfg(test)]

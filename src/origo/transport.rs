@@ -6,12 +6,12 @@
 //! environment. Error texts hold neither addresses nor bodies.
 
 use std::error::Error as _;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// What [`Transport::send`] returns.
 pub type Sending<'a> =
@@ -51,25 +51,23 @@ impl BodyCeiling {
 }
 
 /// How to reach HID.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// From the first byte sent to the last byte received, connecting included.
     pub request_timeout: Duration,
     /// All requests go through it where given; never taken from the environment.
-    pub proxy: Option<url::Url>,
+    pub proxy: Option<Proxy>,
     /// PEM certificates trusted besides the system's.
     pub ca_certificates: Option<Vec<u8>>,
 }
 
-impl fmt::Debug for Options {
-    /// Without the proxy's address, which may hold a password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("request_timeout", &self.request_timeout)
-            .field("proxy", &self.proxy.is_some())
-            .field("ca_certificates", &self.ca_certificates.is_some())
-            .finish()
-    }
+/// A proxy, and how to get past it.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// Without user and password.
+    pub url: url::Url,
+    /// `user:password`.
+    pub credentials: Option<SecretString>,
 }
 
 /// Real HTTP, over a pool of connections.
@@ -99,7 +97,12 @@ impl HttpTransport {
             .pool_idle_timeout(Duration::from_secs(20))
             .user_agent(concat!("origo-adapter/", env!("CARGO_PKG_VERSION")));
         if let Some(proxy) = &options.proxy {
-            builder = builder.proxy(reqwest::Proxy::all(proxy.as_str()).map_err(unsent)?);
+            let mut way = reqwest::Proxy::all(proxy.url.as_str()).map_err(unsent)?;
+            let credentials = proxy.credentials.as_ref().map(|text| text.expose_secret());
+            if let Some((user, password)) = credentials.and_then(|text| text.split_once(':')) {
+                way = way.basic_auth(user, password);
+            }
+            builder = builder.proxy(way);
         }
         if let Some(pem) = &options.ca_certificates {
             let bundle = reqwest::Certificate::from_pem_bundle(pem).map_err(unsent)?;

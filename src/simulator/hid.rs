@@ -28,6 +28,7 @@ pub struct Hid {
     pub(super) ledger: Ledger,
     pub(super) passed: Passed,
     pub(super) tokens: std::collections::BTreeMap<String, Token>,
+    pub(super) assertions: super::assertion::Seen,
     /// For codes, tokens and ids; apart from `chance`, so that faults do not change them.
     pub(super) names: Rng,
     pub(super) chance: Rng,
@@ -68,6 +69,7 @@ impl Hid {
             ledger: Ledger::default(),
             passed: Passed::new(),
             tokens: std::collections::BTreeMap::new(),
+            assertions: super::assertion::Seen::new(),
             names: Rng::new(seed),
             chance: Rng::new(!seed),
             ids: Ids {

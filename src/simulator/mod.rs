@@ -16,6 +16,7 @@
 //! - `server`, `control`: the HTTP shell and the handle for tests
 
 mod answer;
+mod assertion;
 mod clockwork;
 mod containers;
 mod control;

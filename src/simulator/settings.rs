@@ -89,6 +89,11 @@ pub struct Settings {
 
     /// Life of a token (2.1).
     pub token_lifetime_s: u64,
+    /// What an assertion's `aud` must be; absent: anything (2.4).
+    pub assertion_audience: Option<String>,
+    /// Whether `client_assertion_type` must come with an assertion, or must not; absent: either is taken (2.4).
+    pub assertion_type_sent: Option<bool>,
+
     /// Death of a token that is not used; one weak note says 300 (2.1).
     pub token_idle_s: Option<u64>,
 
@@ -130,6 +135,9 @@ pub struct Organization {
     pub name: String,
     pub client_id: String,
     pub client_secret: String,
+    /// RSA, in PEM (SPKI): the account may log in by a signed assertion as well (2.4).
+    #[serde(default)]
+    pub public_key: Option<String>,
 }
 
 /// A part number an organization owns.
@@ -294,6 +302,7 @@ impl Default for Settings {
                 name: "Example organization".to_owned(),
                 client_id: "7001234-OSRV900001".to_owned(),
                 client_secret: "simulator-secret".to_owned(),
+                public_key: None,
             }],
             public_url: "https://ma.api.assaabloy.com".to_owned(),
             part_numbers: vec![
@@ -342,6 +351,8 @@ impl Default for Settings {
             throttle_status: 403,
             retry_after_s: None,
             token_lifetime_s: 3_600,
+            assertion_audience: None,
+            assertion_type_sent: None,
             token_idle_s: None,
             error_field: DetailField::Detail,
             error_status: NumberForm::Number,

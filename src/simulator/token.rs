@@ -1,9 +1,12 @@
-//! The token endpoint (`origo-api.md` 2): password only; an assertion is an unknown client here.
+//! The token endpoint (`origo-api.md` 2): by password, or by assertion where the account has a public key.
+
+use std::collections::BTreeMap;
 
 use serde_json::json;
 
 use super::{
     answer::{Answer, Outcome, Refusal},
+    assertion,
     guard::Token,
     hid::Hid,
     routes::Call,
@@ -14,17 +17,24 @@ const TOKEN_LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 impl Hid {
     pub(super) fn token(&mut self, call: &Call) -> Outcome {
         let form: Vec<(String, String)> = form_urlencoded::parse(&call.body).into_owned().collect();
-        let field = |name: &str| {
-            form.iter()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.as_str())
-        };
-        let known = self.settings.organizations.iter().any(|organization| {
-            organization.id == call.organization
-                && field("client_id") == Some(&organization.client_id)
-                && field("client_secret") == Some(&organization.client_secret)
+        let form: BTreeMap<&str, &str> = form
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let organization = self
+            .settings
+            .organizations
+            .iter()
+            .find(|organization| organization.id == call.organization);
+        let known = organization.is_some_and(|organization| {
+            if form.contains_key("client_assertion") {
+                let seen = &mut self.assertions;
+                return assertion::holds(&self.settings, organization, &form, seen, call.at);
+            }
+            form.get("client_id") == Some(&organization.client_id.as_str())
+                && form.get("client_secret") == Some(&organization.client_secret.as_str())
         });
-        if field("grant_type") != Some("client_credentials") {
+        if form.get("grant_type") != Some(&"client_credentials") {
             return Err(Refusal::plain(400, "unsupported_grant_type"));
         }
         if !known {

@@ -130,25 +130,31 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// With the machine's own resolver.
-    pub fn new(allow_private: bool) -> Result<Self, reqwest::Error> {
+    /// With the machine's own resolver; `ca` holds certificates in PEM that are trusted besides the system's.
+    pub fn new(allow_private: bool, ca: Option<&[u8]>) -> Result<Self, reqwest::Error> {
         let lookup = |name: String| -> Pin<Box<dyn Future<Output = _> + Send>> {
             Box::pin(async move {
                 let found = tokio::net::lookup_host((name, 0)).await?;
                 Ok(found.map(|address| address.ip()).collect())
             })
         };
-        Self::resolving(allow_private, Arc::new(lookup))
+        Self::resolving(allow_private, ca, Arc::new(lookup))
     }
 
     /// With another resolver.
-    pub fn resolving(allow_private: bool, lookup: Lookup) -> Result<Self, reqwest::Error> {
+    pub fn resolving(
+        allow_private: bool,
+        ca: Option<&[u8]>,
+        lookup: Lookup,
+    ) -> Result<Self, reqwest::Error> {
         #[expect(
             clippy::disallowed_methods,
             reason = "the one client that talks to others than HID: it resolves by itself and never retries or redirects"
         )]
         let builder = reqwest::Client::builder();
+        let trusted = ca.map(reqwest::Certificate::from_pem_bundle).transpose()?;
         let client = builder
+            .tls_certs_merge(trusted.unwrap_or_default())
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -327,7 +333,7 @@ mod tests {
                 let found = found.map(|ip| ip.parse().unwrap()).to_vec();
                 Box::pin(std::future::ready(Ok(found)))
             });
-            let sender = Sender::resolving(false, lookup).unwrap();
+            let sender = Sender::resolving(false, None, lookup).unwrap();
             let posted = sender.post("https://rebinding.example/", &[], Bytes::new());
             assert_eq!(posted.await, Err(Failure::Private));
         }

@@ -47,7 +47,7 @@ impl World {
         let base = settings("https://hid.example");
         let settings = origo::Settings {
             token_url: "https://hid.example".parse().expect("an address"),
-            client_secret: "simulator-secret".to_owned().into(),
+            login: origo_adapter::origo::Login::Secret("simulator-secret".to_owned().into()),
             ..base
         };
         let clock = Arc::new(move || now.load(Ordering::SeqCst));

@@ -91,7 +91,7 @@ pub(crate) fn settings(base: &str) -> Settings {
     Settings {
         organization_id: "7001234".into(),
         client_id: "7001234-OSRV900001".into(),
-        client_secret: SECRET.to_owned().into(),
+        login: origo_adapter::origo::Login::Secret(SECRET.to_owned().into()),
         token_url: url("/idp"),
         mobile_identities_url: url("/credential-management/"),
         events_url: url(""),

@@ -126,7 +126,7 @@ impl World {
     fn over(store: Sqlite, clock: Arc<StoppedClock>, receiver: Receiver) -> Self {
         let same = Arc::clone(&clock) as Arc<dyn Clock>;
         let engine = Arc::new(Engine::new(Arc::new(store.clone()), same, policy()));
-        let sender = Sender::new(true).unwrap();
+        let sender = Sender::new(true, None).unwrap();
         Self {
             courier: Courier::new(Arc::clone(&engine), WORKSPACE, sender),
             store,
@@ -340,7 +340,7 @@ async fn private_targets_are_refused_before_a_connection() {
     let receiver = Receiver::default();
     let url = receiver.listen().await.replace("http:", "https:");
     let by_name = url.replace("127.0.0.1", "localhost");
-    let sender = Sender::new(false).unwrap();
+    let sender = Sender::new(false, None).unwrap();
     let post = async |url: &str| sender.post(url, &[], Bytes::new()).await;
     assert_eq!(post(&url).await, Err(Failure::Url));
     assert_eq!(post(&by_name).await, Err(Failure::Private));
@@ -354,7 +354,7 @@ async fn no_redirect_is_followed() {
     receiver.answers(&[&format!(
         "HTTP/1.1 307 There\r\nlocation: {url}/there\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
     )]);
-    let sender = Sender::new(true).unwrap();
+    let sender = Sender::new(true, None).unwrap();
     let posted = sender.post(&url, &[], Bytes::from_static(b"{}")).await;
     assert_eq!(posted, Err(Failure::Status(307)));
     assert_eq!(receiver.take().len(), 1);
@@ -365,7 +365,7 @@ async fn nobody_there_is_a_failure() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let sender = Sender::new(true).unwrap();
+    let sender = Sender::new(true, None).unwrap();
     let posted = sender.post(&url, &[], Bytes::new()).await;
     assert_eq!(posted, Err(Failure::Unreachable));
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use origo_adapter::budget::{Budget, Ledger};
+use origo_adapter::budget::{Budget, Ledger, Terms};
 use origo_adapter::core::Class;
 use origo_adapter::core::ids::AcsSystemId;
 use origo_adapter::core::window::READING_SHARE;
@@ -25,7 +25,7 @@ pub(crate) fn hq(id: AcsSystemId, transport: Arc<dyn Transport>, engine: &Arc<En
     let settings = Settings {
         organization_id: "7001234".to_owned(),
         client_id: "7001234-OSRV900001".to_owned(),
-        client_secret: "simulator-secret".to_owned().into(),
+        login: origo_adapter::origo::Login::Secret("simulator-secret".to_owned().into()),
         token_url: url(""),
         mobile_identities_url: url(MOBILE_IDENTITIES),
         events_url: url(""),
@@ -68,7 +68,13 @@ pub(crate) fn hq(id: AcsSystemId, transport: Arc<dyn Transport>, engine: &Arc<En
 pub(crate) fn budget(service: &str, requests: u32, share: f64) -> Arc<Budget> {
     let keys = vec![format!("{service}/organization/7001234")];
     let unanswered = REQUEST_TIMEOUT + Duration::from_mins(2);
-    let budget = Budget::new(keys, requests, WINDOW, share, unanswered);
+    let terms = Terms {
+        requests,
+        per: WINDOW,
+        share,
+        unanswered,
+    };
+    let budget = Budget::new(keys, terms);
     let budget = budget.capped(Class::Sweep, 0.1);
     Arc::new(budget.capped(Class::Wait, READING_SHARE))
 }

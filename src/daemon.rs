@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tokio::sync::Notify;
 
 pub use self::build::policy;
 pub use self::online::{Finding, check_online};
@@ -64,6 +65,7 @@ pub struct Daemon {
     head: HeadFile,
     api: Arc<api::Api>,
     certificate: api::Certificate,
+    people: Arc<Notify>,
 }
 
 impl Daemon {
@@ -134,7 +136,9 @@ impl Daemon {
         );
         let working = managers.values().cloned().collect();
         let api = spawn_api(lifecycle, &engine, config, working, listener);
-        people::spawn(lifecycle, &api, config.desired_state.as_ref());
+        let people = Arc::new(Notify::new());
+        let directory = config.desired_state.as_ref();
+        people::spawn(lifecycle, &api, Arc::clone(&people), directory);
         Ok(Self {
             address,
             engine,
@@ -142,6 +146,7 @@ impl Daemon {
             head,
             api,
             certificate,
+            people,
         })
     }
 
@@ -152,6 +157,7 @@ impl Daemon {
             api: Arc::clone(&self.api),
             managers: self.managers.clone(),
             certificate: self.certificate.clone(),
+            people: Arc::clone(&self.people),
             config,
         };
         reload::spawn(lifecycle, following, read);

@@ -271,8 +271,8 @@ mod tests {
         fn of(json: bool, level: Level, write: impl FnOnce()) -> Vec<String> {
             let page = Self::default();
             let writer = page.clone();
-            let subscriber =
-                tracing_subscriber::registry().with(lines(json, level, move || writer.clone()));
+            let subscriber = tracing_subscriber::registry()
+                .with(lines(json, move || writer.clone()).with_filter(admitted(level)));
             tracing::subscriber::with_default(subscriber, write);
             let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
             text.lines().map(str::to_owned).collect()

@@ -60,7 +60,7 @@ pub(super) fn listen(table: &mut Table<'_>) -> Option<Listen> {
     let group = table.optional("socket_group", group);
     let certificate = table.optional("tls_cert_file", secret);
     let key = table.optional("tls_key_file", secret);
-    let unreadable = certificate.is_none() || key.is_none();
+    let asked = !matches!((&certificate, &key), (Some(None), Some(None)));
     let tls = tls(table, certificate.flatten(), key.flatten());
     match place? {
         Place::Unix(path) => {
@@ -74,7 +74,7 @@ pub(super) fn listen(table: &mut Table<'_>) -> Option<Listen> {
             }))
         }
         Place::Tcp(address) => {
-            if tls.is_none() && !unreadable && !address.ip().is_loopback() {
+            if tls.is_none() && !asked && !address.ip().is_loopback() {
                 let message = format!(
                     "beyond loopback, {:?} needs tls_cert_file and tls_key_file",
                     address.to_string()

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -25,17 +26,28 @@ const BATCH: usize = 500;
 /// What changes when a file does: its time and size.
 type Look = BTreeMap<PathBuf, (SystemTime, u64)>;
 
-/// Starts the loop, where there is a directory.
-pub(super) fn spawn(lifecycle: &Lifecycle, api: &Arc<Api>, wanted: Option<&DesiredState>) {
+/// Starts the loop, where there is a directory; `again` has it applied however little has changed.
+pub(super) fn spawn(
+    lifecycle: &Lifecycle,
+    api: &Arc<Api>,
+    again: Arc<Notify>,
+    wanted: Option<&DesiredState>,
+) {
     let Some(wanted) = wanted.cloned() else {
         return;
     };
     let beat = lifecycle.beat("people", TURN_BOUND);
-    let watching = watch(Arc::clone(api), wanted, beat, lifecycle.soft());
+    let watching = watch(Arc::clone(api), again, wanted, beat, lifecycle.soft());
     lifecycle.spawn("people", watching);
 }
 
-async fn watch(api: Arc<Api>, wanted: DesiredState, beat: Beat, soft: CancellationToken) {
+async fn watch(
+    api: Arc<Api>,
+    again: Arc<Notify>,
+    wanted: DesiredState,
+    beat: Beat,
+    soft: CancellationToken,
+) {
     let (mut seen, mut applied) = (None, None);
     while !soft.is_cancelled() {
         beat.turn();
@@ -51,6 +63,7 @@ async fn watch(api: Arc<Api>, wanted: DesiredState, beat: Beat, soft: Cancellati
         seen = now;
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
+            () = again.notified() => applied = None,
             () = soft.cancelled() => {}
         }
     }

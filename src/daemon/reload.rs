@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use super::build;
 use crate::api::{Api, Certificate};
 use crate::config::{self, Config, Listen};
@@ -22,6 +24,8 @@ pub(super) struct Following {
     pub(super) api: Arc<Api>,
     pub(super) managers: BTreeMap<String, Arc<Manager>>,
     pub(super) certificate: Certificate,
+    /// Has the files of people read again.
+    pub(super) people: Arc<Notify>,
     /// What counts now.
     pub(super) config: Config,
 }
@@ -60,6 +64,7 @@ impl Following {
         if let Listen::Tcp(_, Some(tls)) = &next.api.listen {
             self.certificate.renew(tls);
         }
+        self.people.notify_one();
         self.config = next;
         let keys = listed(&changed.at_once);
         emit!(CONFIG_RELOADED, config.keys = %keys; "the configuration was read again; new are: {keys}");

@@ -230,8 +230,8 @@ impl Tokens {
                     client.set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()));
             }
             Login::Key(signer) => {
-                let signed = signer.fields(&self.client_id, self.url.as_str(), (self.now)());
-                proof = signed.map_err(|error| {
+                let fields = signer.fields(&self.client_id, self.url.as_str(), (self.now)());
+                proof = fields.map_err(|error| {
                     Error::new(Operation::Token, Outcome::Unsent, &error.to_string())
                 })?;
             }

@@ -98,8 +98,9 @@ impl HttpTransport {
             .user_agent(concat!("origo-adapter/", env!("CARGO_PKG_VERSION")));
         if let Some(proxy) = &options.proxy {
             let mut way = reqwest::Proxy::all(proxy.url.as_str()).map_err(unsent)?;
-            let credentials = proxy.credentials.as_ref().map(|text| text.expose_secret());
-            if let Some((user, password)) = credentials.and_then(|text| text.split_once(':')) {
+            let credentials = proxy.credentials.as_ref();
+            let pair = credentials.and_then(|text| text.expose_secret().split_once(':'));
+            if let Some((user, password)) = pair {
                 way = way.basic_auth(user, password);
             }
             builder = builder.proxy(way);

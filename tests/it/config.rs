@@ -6,10 +6,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use origo_adapter::config::{self, Config, Delivery, Environment, Scope, WindowKey};
+use origo_adapter::config::{self, Config, Delivery, Environment, Listen, Login, Scope, WindowKey};
 use origo_adapter::telemetry::Format;
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
+
+use crate::certificates::{rsa, self_signed};
 
 const SECRET: &str = "correct horse battery staple";
 
@@ -115,7 +117,7 @@ fn the_example_is_good() {
         hq.events_url.as_ref().unwrap().as_str(),
         "https://event.api.origo.hidglobal.com/"
     );
-    assert_eq!(hq.client_secret.expose_secret(), SECRET);
+    assert!(matches!(&hq.login, Login::Secret(secret) if secret.expose_secret() == SECRET));
     assert_eq!(hq.windows.mobile_identities.requests, 300);
     assert_eq!(hq.windows.window_key, WindowKey::Both);
     assert_eq!(hq.polling.interval, Duration::from_secs(5));
@@ -128,13 +130,32 @@ fn the_example_is_good() {
 
 /// Takes the # off the keys that have no default, so that a key which is no longer known,
 /// or whose example is no longer taken, is seen.
+/// How lines begin that do not go with a password.
+const BY_KEY: [&str; 3] = ["#private_key_file", "#audience", "#client_assertion_type"];
+
 #[test]
 fn every_key_that_the_defaults_only_mention_is_taken_as_written() {
+    for by_key in [false, true] {
+        every_key_is_taken(by_key);
+    }
+}
+
+fn every_key_is_taken(by_key: bool) {
     let site = Site::new();
     let secret = "/run/credentials/origo-adapter.service/origo-secret";
     let headers = "/run/credentials/origo-adapter.service/acs-headers";
+    let pair = self_signed();
+    let (certificate, key) = pair.write(site.0.path());
+    let rsa_key = site.0.path().join("rsa-key");
+    fs::write(&rsa_key, rsa().0).unwrap();
+    let credentials = site.0.path().join("proxy");
+    fs::write(&credentials, "me:hidden\n").unwrap();
+    let of_systemd = "/run/credentials/origo-adapter.service";
     let lines: Vec<_> = include_str!("../../config/default.toml")
         .lines()
+        // An account has the one or the other.
+        .filter(|line| !(by_key && line.contains("client_secret_file")))
+        .filter(|line| by_key || !BY_KEY.iter().any(|key| line.starts_with(key)))
         .map(|line| match line.strip_prefix('#') {
             Some(key) if key.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()) => key,
             _ => line,
@@ -143,9 +164,28 @@ fn every_key_that_the_defaults_only_mention_is_taken_as_written() {
     let text = lines
         .join("\n")
         .replace(secret, site.secret().to_str().unwrap())
-        .replace(headers, site.headers().to_str().unwrap());
+        .replace(headers, site.headers().to_str().unwrap())
+        .replace(
+            &format!("{of_systemd}/api-cert"),
+            certificate.to_str().unwrap(),
+        )
+        .replace(&format!("{of_systemd}/api-key"), key.to_str().unwrap())
+        .replace(
+            &format!("{of_systemd}/origo-key"),
+            rsa_key.to_str().unwrap(),
+        )
+        .replace(
+            &format!("{of_systemd}/proxy"),
+            credentials.to_str().unwrap(),
+        )
+        .replace(
+            "/etc/ssl/certs/ca-certificates.crt",
+            certificate.to_str().unwrap(),
+        );
     let config = site.load(&text, &[]).unwrap();
     assert_eq!(config.credential_managers.len(), 1);
+    let login = &config.credential_managers["hq"].login;
+    assert_eq!(matches!(login, Login::Key { .. }), by_key);
     assert_eq!(config.access_systems.len(), 2);
     assert_eq!(config.api.keys.len(), 1);
 }
@@ -174,11 +214,8 @@ fn what_is_wrong_is_said_in_one_line_each() {
              [callbacks]\nlisten = \"127.0.0.1:8471\"\n\
              [issuance]\nmass_change_guard = { issues = -1, per = \"0s\" }\n\
              [store]\nurl = \"postgres://me:hunter2@db/adapter\"\n\
-             [api]\nlisten = \"unix:/run/api.sock\"\ntls_cert_file = \"x\"\n\
              [log]\nformat = \"journald\"",
-            "api.listen: a unix socket: not yet (in config.toml)\n\
-             api.tls_cert_file: not yet (in config.toml)\n\
-             callbacks: not yet (in config.toml)\n\
+            "callbacks: not yet (in config.toml)\n\
              desired_state_dir: \"/etc/people.d\" is no directory (in config.toml)\n\
              issuance.mass_change_guard.issues: must be a whole number from 0 to 4294967295, not -1, or \"off\" (in config.toml)\n\
              issuance.mass_change_guard.per: must be at least 1s, not \"0s\" (in config.toml)\n\
@@ -187,12 +224,8 @@ fn what_is_wrong_is_said_in_one_line_each() {
         ),
         (
             "promised keys of managers and access systems",
-            &format!(
-                "{manager}callback_url = \"https://callback.api.origo.hidglobal.com\"\n\
-                 private_key_file = \"/x\""
-            ),
-            "credential_managers.hq.callback_url: not yet (in config.toml)\n\
-             credential_managers.hq.private_key_file: not yet (in config.toml)",
+            &format!("{manager}callback_url = \"https://callback.api.origo.hidglobal.com\"\n"),
+            "credential_managers.hq.callback_url: not yet (in config.toml)",
         ),
         (
             "connectors of access systems",
@@ -357,13 +390,45 @@ fn what_is_wrong_is_said_in_one_line_each() {
         (
             "where to listen",
             "[api]\nlisten = \"0.0.0.0:8470\"\n[store]\nurl = \"sqlite://state.db\"",
-            "api.listen: beyond loopback, \"0.0.0.0:8470\": not yet (in config.toml)\n\
+            "api.listen: beyond loopback, \"0.0.0.0:8470\" needs tls_cert_file and tls_key_file (in config.toml)\n\
              store.url: must be sqlite:// and the absolute path of a file (in config.toml)",
         ),
         (
             "a listener without a port",
             "[api]\nlisten = \"localhost\"",
             "api.listen: must be an address and port, not \"localhost\" (in config.toml)",
+        ),
+        (
+            "a socket file",
+            "[api]\nlisten = \"unix:api.sock\"\nsocket_mode = \"rw\"\nsocket_group = \"no such group\"",
+            "api.listen: must be unix: and an absolute path, not \"unix:api.sock\" (in config.toml)\n\
+             api.socket_group: there is no group \"no such group\" (in config.toml)\n\
+             api.socket_mode: must be octal digits such as \"0660\", not \"rw\" (in config.toml)",
+        ),
+        (
+            "a certificate without its key",
+            "[api]\nlisten = \"0.0.0.0:8470\"\ntls_cert_file = \"/absent\"",
+            "api.tls_cert_file: \"/absent\" cannot be read: No such file or directory (os error 2) (in config.toml)",
+        ),
+        (
+            "how others are reached",
+            "[http]\nproxy = \"http://me:hidden@proxy.example\"\nca_file = \"/dev/null\"",
+            "http.ca_file: \"/dev/null\" holds no certificate in PEM (in config.toml)\n\
+             http.proxy: must not hold a user or password; proxy_credentials_file is for them (in config.toml)",
+        ),
+        (
+            "an audience without a key",
+            &format!("{manager}audience = \"https://idp.example\""),
+            "credential_managers.hq.audience: goes with private_key_file (in config.toml)",
+        ),
+        (
+            "a secret beside a key that is none",
+            &format!(
+                "{manager}private_key_file = \"{}\"",
+                site.secret().display()
+            ),
+            "credential_managers.hq.private_key_file: \"secret\" holds no RSA key in PEM (PKCS#8), or an encrypted one (in config.toml)\n\
+             credential_managers.hq.private_key_file: beside client_secret_file: there can be only one (in config.toml)",
         ),
     ] {
         assert_eq!(site.complaints(text, &[]), wanted, "{case}");
@@ -395,8 +460,8 @@ fn a_secret_is_read_without_its_line_end_and_never_shown() {
     }
     fs::write(site.secret(), "two words \r\n").unwrap();
     let config = site.load(&site.manager(), &[]).unwrap();
-    let secret = &config.credential_managers["hq"].client_secret;
-    assert_eq!(secret.expose_secret(), "two words ");
+    let login = &config.credential_managers["hq"].login;
+    assert!(matches!(login, Login::Secret(secret) if secret.expose_secret() == "two words "));
 }
 
 #[test]
@@ -535,4 +600,33 @@ fn a_file_that_cannot_be_read_is_one_complaint() {
         site.complaints("[api\nlisten = 1", &[]),
         "config.toml: TOML parse error at line 1, column 5: unclosed table, expected `]`"
     );
+}
+
+#[test]
+fn a_certificate_goes_with_its_key_and_lets_the_api_beyond_loopback() {
+    let site = Site::new();
+    let (certificate, key) = self_signed().write(site.0.path());
+    let text = format!(
+        "[api]\nlisten = \"0.0.0.0:8470\"\ntls_cert_file = \"{}\"\ntls_key_file = \"{}\"",
+        certificate.display(),
+        key.display()
+    );
+    let config = site.load(&text, &[]).unwrap();
+    assert!(matches!(config.api.listen, Listen::Tcp(_, Some(_))));
+    let socket = text.replace("0.0.0.0:8470", "unix:/run/api.sock");
+    assert_eq!(
+        site.complaints(&socket, &[]),
+        "api.tls_cert_file: for an address and port, not for a socket (in config.toml)"
+    );
+    // The key of another certificate.
+    fs::write(&key, self_signed().key).unwrap();
+    let said = site.complaints(&text, &[]);
+    assert!(
+        said.starts_with("api.tls_cert_file: does not go with its key: "),
+        "{said}"
+    );
+    fs::write(&key, "no key").unwrap();
+    assert!(site.complaints(&text, &[]).starts_with(
+        "api.tls_key_file: holds no private key in PEM, or an encrypted one (in config.toml)"
+    ));
 }

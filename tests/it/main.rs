@@ -9,6 +9,8 @@ mod architecture;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
@@ -63,6 +65,8 @@ mod kills;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod listening;
+#[cfg(test)]
 mod loops;
 #[cfg(test)]
 mod lost;
@@ -74,11 +78,14 @@ mod operator;
 mod operator_hold;
 #[cfg(test)]
 mod operator_reading;
+#[cfg(test)]
 mod origo_client;
 #[cfg(test)]
 mod origo_feed;
 #[cfg(test)]
 mod origo_http;
+#[cfg(test)]
+mod origo_login;
 #[cfg(test)]
 mod origo_simulator;
 #[cfg(test)]
@@ -95,6 +102,8 @@ mod power;
 mod process;
 #[cfg(test)]
 mod process_support;
+#[cfg(test)]
+mod reload;
 #[cfg(test)]
 mod restored;
 #[cfg(test)]

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use origo_adapter::core::ids::{ContainerId, PartNumber};
 use origo_adapter::core::{Effect, Fault};
 use origo_adapter::origo::{
-    BodyCeiling, Client, HttpTransport, Options, Transport, TransportError, Trouble, Unlimited,
+    BodyCeiling, Client, HttpTransport, Options, Proxy, Transport, TransportError, Trouble,
+    Unlimited,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -240,8 +241,93 @@ async fn an_issue_over_the_wire() {
 fn options_do_not_show_a_proxy_password() {
     let options = Options {
         request_timeout: Duration::from_secs(1),
-        proxy: Some("http://me:hidden@proxy.example".parse().unwrap()),
+        proxy: Some(Proxy {
+            url: "http://proxy.example".parse().unwrap(),
+            credentials: Some("me:hidden".to_owned().into()),
+        }),
         ca_certificates: None,
     };
     assert!(!format!("{options:?}").contains("hidden"));
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_everything_and_shown_its_password() {
+    let proxy = MockServer::start().await;
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(204))
+        .mount(&proxy)
+        .await;
+    let transport = HttpTransport::new(&Options {
+        request_timeout: Duration::from_secs(5),
+        proxy: Some(Proxy {
+            url: proxy.uri().parse().unwrap(),
+            credentials: Some("me:hidden:word".to_owned().into()),
+        }),
+        ca_certificates: None,
+    })
+    .unwrap();
+    // A name that nobody can resolve: only the proxy is spoken to.
+    let answer = transport.send(post("http://hid.invalid/x", 1024)).await;
+    assert_eq!(answer.unwrap().status(), 204);
+    let seen = proxy.received_requests().await.unwrap();
+    assert_eq!(seen[0].headers["host"], "hid.invalid");
+    assert_eq!(
+        seen[0].headers["proxy-authorization"],
+        "Basic bWU6aGlkZGVuOndvcmQ="
+    );
+}
+
+#[tokio::test]
+async fn an_own_authority_is_trusted_where_it_is_named() {
+    let pair = crate::certificates::self_signed();
+    let port = secure_listener(&pair).await;
+    let mut options = Options {
+        request_timeout: Duration::from_secs(5),
+        proxy: None,
+        ca_certificates: None,
+    };
+    let url = format!("https://localhost:{port}/x");
+    let strange = HttpTransport::new(&options).unwrap();
+    let outcome = strange.send(post(&url, 1024)).await;
+    assert!(
+        matches!(outcome, Err(TransportError::Unsent(_))),
+        "nothing was sent to a stranger: {outcome:?}"
+    );
+    options.ca_certificates = Some(pair.certificate.into_bytes());
+    let known = HttpTransport::new(&options).unwrap();
+    let answer = known.send(post(&url, 1024)).await;
+    assert_eq!(answer.unwrap().status(), 204);
+}
+
+/// Answers every request with 204, over TLS.
+async fn secure_listener(pair: &crate::certificates::Pair) -> u16 {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let mut head = [0; 1024];
+            let read = stream.read(&mut head).await;
+            if matches!(read, Ok(read) if read > 0) {
+                let answer = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
+                stream.write_all(answer).await.expect("a peer");
+                stream.shutdown().await.expect("a peer");
+            }
+        }
+    });
+    port
 }

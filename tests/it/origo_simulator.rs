@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use crate::origo_stub::{START, settings};
 
-struct InProcess {
-    hid: Mutex<Hid>,
-    now: Arc<AtomicI64>,
+pub(crate) struct InProcess {
+    pub(crate) hid: Mutex<Hid>,
+    pub(crate) now: Arc<AtomicI64>,
 }
 
 impl Transport for InProcess {

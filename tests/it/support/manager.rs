@@ -39,6 +39,7 @@ pub(crate) fn hq(id: AcsSystemId, transport: Arc<dyn Transport>, engine: &Arc<En
         mobile_identities: budget("mobile_identities", 300, 0.95),
         events: budget("events", 300, 0.95),
     };
+    let token = Arc::clone(&ledger.token);
     let mobile_identities = Arc::clone(&ledger.mobile_identities);
     let events = Arc::clone(&ledger.events);
     let now = Arc::new(move || clock.now());
@@ -47,6 +48,7 @@ pub(crate) fn hq(id: AcsSystemId, transport: Arc<dyn Transport>, engine: &Arc<En
         name: "hq".to_owned(),
         client: Client::new(settings, transport, Arc::new(ledger), now),
         request_timeout: REQUEST_TIMEOUT,
+        token,
         mobile_identities,
         events,
         polling: Some(Polling {

@@ -137,13 +137,19 @@ fn differences<T>(old: &Values, new: &Values, managers: &BTreeMap<String, T>) ->
             .strip_prefix("credential_managers.")
             .and_then(|rest| rest.split('.').next())
             .is_some_and(|name| !managers.contains_key(name));
-        if !unknown && AT_ONCE.iter().any(|pattern| matches(pattern, key)) {
+        if !unknown && is_reloaded(key) {
             changed.at_once.insert(key.clone());
         } else {
             changed.at_restart.insert(key.clone());
         }
     }
     changed
+}
+
+/// Tells whether a running daemon takes over the value of a dotted key.
+#[must_use]
+pub fn is_reloaded(key: &str) -> bool {
+    AT_ONCE.iter().any(|pattern| matches(pattern, key))
 }
 
 fn matches(pattern: &str, key: &str) -> bool {

@@ -25,7 +25,7 @@ use serde::Serialize;
 use url::Url;
 use uuid::Uuid;
 
-pub use self::changed::Changed;
+pub use self::changed::{Changed, is_reloaded};
 pub use self::listen::{Listen, Tls, UnixSocket};
 use crate::core::record::Field;
 use crate::telemetry;

@@ -1,10 +1,12 @@
 //! `check --online`: asks what the daemon would ask, once.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::origo::Unlimited;
+use crate::store;
 use crate::store::sqlite::{self, Sqlite};
 use crate::telemetry;
 
@@ -36,16 +38,7 @@ pub async fn check_online(config: &Config) -> Vec<Finding> {
             error: Some(error),
         },
     };
-    let opened = Sqlite::open(
-        &config.store.path,
-        sqlite::Options {
-            threads: sqlite::Threads::Caller,
-        },
-    );
-    let opened = opened
-        .map(|_| "opens".to_owned())
-        .map_err(|error| telemetry::chain(&error));
-    let mut findings = vec![finding("store".into(), opened)];
+    let mut findings = vec![finding("store".into(), store(&config.store.path))];
     for (name, settings) in &config.credential_managers {
         let subject = |service: &str| format!("credential_managers.{name}: {service}");
         let client = match client(
@@ -95,4 +88,22 @@ pub async fn check_online(config: &Config) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Makes no database where there is none: it would be this user's, and not the daemon's.
+fn store(path: &Path) -> Result<String, String> {
+    if !path.exists() {
+        let folder = path.parent().unwrap_or(path);
+        return if folder.is_dir() {
+            Ok("not there yet; the daemon makes it".to_owned())
+        } else {
+            Err(format!("{} is no directory", folder.display()))
+        };
+    }
+    let threads = sqlite::Threads::Caller;
+    match Sqlite::open(path, sqlite::Options { threads }) {
+        Ok(_) => Ok("opens".to_owned()),
+        Err(store::Error::InUse) => Ok("in use: a daemon runs".to_owned()),
+        Err(error) => Err(telemetry::chain(&error)),
+    }
 }

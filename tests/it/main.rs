@@ -73,6 +73,8 @@ mod lost;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod online;
+#[cfg(test)]
 mod operator;
 #[cfg(test)]
 mod operator_hold;
@@ -102,6 +104,8 @@ mod power;
 mod process;
 #[cfg(test)]
 mod process_support;
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]

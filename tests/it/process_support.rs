@@ -194,10 +194,15 @@ pub(crate) struct Simulator {
 impl Simulator {
     /// HID, but its phones and background work are quick.
     pub(crate) fn start(folder: &Path, listen: &str) -> Self {
+        Self::start_with(folder, listen, "")
+    }
+
+    /// The same, and what else it is to be.
+    pub(crate) fn start_with(folder: &Path, listen: &str, more: &str) -> Self {
         let settings = folder.join("simulator.toml");
         let quick = "container_ready_ms = 30\nissuing_delay_ms = 20\nissue_confirm_ms = 50\n\
                      revoking_delay_ms = 20\nrevoke_confirm_ms = 50\ncancel_delay_ms = 20\n";
-        fs::write(&settings, quick).unwrap();
+        fs::write(&settings, format!("{quick}{more}")).unwrap();
         let settings = settings.to_str().unwrap();
         let mut process = Process::start(&["simulate", "--listen", listen, "--settings", settings]);
         let address = process.tells("simulator.listening")["address"].clone();

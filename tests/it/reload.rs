@@ -1,10 +1,11 @@
 //! SIGHUP: what a running daemon takes over, what waits, and what is refused.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 
 use serde_json::json;
 
-use crate::process_support::{ADAPTER, Site, until};
+use crate::process_support::{ADAPTER, PATIENCE, Site, until};
 
 /// The next line of an event after `seen` of them.
 fn next(site: &mut Site, event: &str, seen: usize) -> serde_json::Value {
@@ -128,5 +129,34 @@ fn people_are_read_again_at_a_reload() {
     );
     site.daemon().signal("HUP");
     next(&mut site, "people.applied", 1);
+    site.stop_daemon();
+}
+
+#[test]
+fn systemd_is_told_when_a_reload_begins_and_when_it_is_done() {
+    let mut site = Site::without_daemon();
+    let path = site.file("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let variable = format!("NOTIFY_SOCKET={}", path.display());
+    site.start_daemon_below(&["/usr/bin/env", &variable]);
+    let hear = || {
+        let mut buffer = [0; 1024];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    while !hear().contains("READY=1") {}
+    site.daemon().signal("HUP");
+    let begun = std::iter::repeat_with(hear).find(|said| said.contains("RELOADING=1"));
+    let begun = begun.unwrap();
+    let stamp = begun
+        .lines()
+        .find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
+    assert!(
+        stamp.is_some_and(|stamp| stamp.parse::<u64>().is_ok()),
+        "{begun}"
+    );
+    while !hear().contains("READY=1") {}
+    assert_eq!(site.daemon().told("config.reloaded").len(), 1);
     site.stop_daemon();
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap_complete::Shell;
@@ -66,7 +66,7 @@ fn main() -> anyhow::Result<()> {
         (Shell::Zsh, "zsh/vendor-completions"),
         (Shell::Fish, "fish/vendor_completions.d"),
     ] {
-        let folder = made(&share.join(below))?;
+        let folder = made(share.join(below))?;
         let written = clap_complete::generate_to(shell, &mut command, NAME, &folder)?;
         if shell == Shell::Bash {
             // Looked for by the name of the command alone.
@@ -74,11 +74,11 @@ fn main() -> anyhow::Result<()> {
         }
     }
     command.build();
-    pages(&command, &made(&share.join("man/man1"))?)
+    pages(&command, &made(share.join("man/man1"))?)
 }
 
-fn made(folder: &Path) -> anyhow::Result<&Path> {
-    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+fn made(folder: PathBuf) -> anyhow::Result<PathBuf> {
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     Ok(folder)
 }
 

@@ -28,7 +28,7 @@ use anyhow::Context as _;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use tokio::net::TcpListener;
 
@@ -240,6 +240,11 @@ pub enum Refusal {
     /// 77.
     #[error("not permitted")]
     NotPermitted,
+}
+
+/// The definition of the command line, for manual pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Reads the command line, does what it says, and returns how it went.
@@ -493,8 +498,7 @@ mod tests {
 
     #[test]
     fn the_definitions_hold_together() {
-        use clap::CommandFactory as _;
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

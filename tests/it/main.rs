@@ -137,4 +137,6 @@ mod support;
 #[cfg(test)]
 mod telemetry;
 #[cfg(test)]
+mod unit;
+#[cfg(test)]
 mod webhook;

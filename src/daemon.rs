@@ -4,12 +4,14 @@
 //! former owner left are taken over before the first loop turns.
 
 mod build;
+mod callbacks;
 mod connectors;
 mod head;
 mod late;
 mod loops;
 mod online;
 mod people;
+mod register;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -20,7 +22,9 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 pub use self::build::policy;
+pub use self::loops::spawn_manager;
 pub use self::online::{Finding, check_online};
+pub use self::register::{Added, Register};
 use crate::api;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -98,6 +102,7 @@ impl Daemon {
         let address = listener
             .local_addr()
             .context("reading the address of the API")?;
+        let callbacks = callbacks::bind(config.callbacks.as_ref()).await?;
         let mut managers = BTreeMap::new();
         for (name, settings) in &config.credential_managers {
             let manager = Arc::new(build::manager(config, name, settings, &engine)?);
@@ -117,6 +122,9 @@ impl Daemon {
         head::spawn_reading(lifecycle, &engine, managers.values().cloned().collect());
         loops::spawn_timer(lifecycle, &engine);
         loops::spawn_recovery(lifecycle, &engine, build::longest_request(config));
+        if let Some(callbacks) = callbacks {
+            callbacks.spawn(lifecycle, managers.values().cloned().collect());
+        }
         connectors::spawn(lifecycle, &engine, config)?;
         webhooks::spawn(lifecycle, &engine, config)?;
         loops::spawn_heartbeat(

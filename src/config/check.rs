@@ -8,6 +8,7 @@ use std::time::Duration;
 use config::Value;
 use uuid::Uuid;
 
+use super::callbacks::callbacks;
 use super::import::import;
 use super::layers::Layers;
 use super::manager::credential_manager;
@@ -56,6 +57,7 @@ fn config(notes: &Notes<'_>) -> Option<Config> {
     let issuance = issuance(root.table("issuance"));
     let store = store(root.table("store"));
     let api = api(notes, root.table("api"));
+    let callbacks = callbacks(root.table("callbacks"));
     let webhooks = webhooks(root.table("webhooks"));
     let log = log(root.table("log"));
     let daemon = daemon(root.table("daemon"));
@@ -71,6 +73,7 @@ fn config(notes: &Notes<'_>) -> Option<Config> {
         issuance: issuance?,
         store: store?,
         api: api?,
+        callbacks: callbacks?,
         webhooks: webhooks?,
         log: log?,
         daemon: daemon?,

@@ -181,14 +181,14 @@ async fn poll(
     let (mut why, mut heeded) = (Why::Interval, None);
     while !soft.is_cancelled() {
         let begun = tokio::time::Instant::now();
-        let polled = poller.turn().await;
-        let next = if why == Why::Hint && matches!(polled, Ok(Polled::Done(0))) {
+        let turn = poller.turn().await;
+        let next = if why == Why::Hint && matches!(turn, Ok(Polled::Done(0))) {
             manager.hint.notify_one();
             Why::Again
         } else {
             Why::Hint
         };
-        let pause = match polled {
+        let pause = match turn {
             Ok(Polled::More(_)) => Duration::ZERO,
             Ok(Polled::Done(_)) => interval.saturating_sub(begun.elapsed()),
             // The gate says how often it is tried, and the interval may be long.

@@ -161,9 +161,11 @@ impl Hid {
         self.callbacks.owed = later;
         let mut posts: Vec<Owed> = Vec::new();
         for owed in due {
+            // A duplicate goes out by itself.
             let together = posts.iter_mut().find(|post| {
                 self.settings.callback_batches
                     && (&post.callback, post.tries) == (&owed.callback, owed.tries)
+                    && !post.events.contains(&owed.events[0])
             });
             match together {
                 Some(post) => post.events.extend(owed.events),
@@ -232,8 +234,8 @@ impl Registered {
 }
 
 /// Makes the request; the status, where there is one.
-pub(super) async fn post(post: &Post) -> Option<u16> {
-    let url = Url::parse(&post.url).ok()?;
+pub(super) async fn post(owed: &Post) -> Option<u16> {
+    let url = Url::parse(&owed.url).ok()?;
     let port = url.port_or_known_default()?;
     let host = match url.host()? {
         Host::Ipv4(ip) if ip.is_loopback() => ip.to_string(),
@@ -244,16 +246,16 @@ pub(super) async fn post(post: &Post) -> Option<u16> {
     if url.scheme() != "http" {
         return None;
     }
-    let header = post.header.as_ref();
+    let header = owed.header.as_ref();
     let secret = header.map_or(String::new(), |(name, value)| {
         format!("{name}: {value}\r\n")
     });
     let request = format!(
         "POST {} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\ncontent-type: {}\r\n{secret}content-length: {}\r\n\r\n{}",
         &url[url::Position::BeforePath..url::Position::AfterQuery],
-        post.content_type,
-        post.body.len(),
-        post.body
+        owed.content_type,
+        owed.body.len(),
+        owed.body
     );
     let exchange = async {
         let mut stream = TcpStream::connect((host.as_str(), port)).await.ok()?;

@@ -1,5 +1,6 @@
 //! The configuration: what is taken, what is refused, and in which words.
 
+mod callbacks;
 mod policies;
 
 use std::fs;
@@ -132,6 +133,7 @@ fn the_example_is_good() {
 fn every_key_that_the_defaults_only_mention_is_taken_as_written() {
     let site = Site::new();
     let secret = "/run/credentials/origo-adapter.service/origo-secret";
+    let callback = "/run/credentials/origo-adapter.service/callback-secret";
     let headers = "/run/credentials/origo-adapter.service/acs-headers";
     let lines: Vec<_> = include_str!("../../config/default.toml")
         .lines()
@@ -143,6 +145,7 @@ fn every_key_that_the_defaults_only_mention_is_taken_as_written() {
     let text = lines
         .join("\n")
         .replace(secret, site.secret().to_str().unwrap())
+        .replace(callback, site.secret().to_str().unwrap())
         .replace(headers, site.headers().to_str().unwrap());
     let config = site.load(&text, &[]).unwrap();
     assert_eq!(config.credential_managers.len(), 1);
@@ -171,14 +174,12 @@ fn what_is_wrong_is_said_in_one_line_each() {
         (
             "promised keys and values",
             "desired_state_dir = \"/etc/people.d\"\n\
-             [callbacks]\nlisten = \"127.0.0.1:8471\"\n\
              [issuance]\nmass_change_guard = { issues = -1, per = \"0s\" }\n\
              [store]\nurl = \"postgres://me:hunter2@db/adapter\"\n\
              [api]\nlisten = \"unix:/run/api.sock\"\ntls_cert_file = \"x\"\n\
              [log]\nformat = \"journald\"",
             "api.listen: a unix socket: not yet (in config.toml)\n\
              api.tls_cert_file: not yet (in config.toml)\n\
-             callbacks: not yet (in config.toml)\n\
              desired_state_dir: \"/etc/people.d\" is no directory (in config.toml)\n\
              issuance.mass_change_guard.issues: must be a whole number from 0 to 4294967295, not -1, or \"off\" (in config.toml)\n\
              issuance.mass_change_guard.per: must be at least 1s, not \"0s\" (in config.toml)\n\
@@ -188,10 +189,10 @@ fn what_is_wrong_is_said_in_one_line_each() {
         (
             "promised keys of managers and access systems",
             &format!(
-                "{manager}callback_url = \"https://callback.api.origo.hidglobal.com\"\n\
+                "{manager}audience = \"https://api.origo.hidglobal.com\"\n\
                  private_key_file = \"/x\""
             ),
-            "credential_managers.hq.callback_url: not yet (in config.toml)\n\
+            "credential_managers.hq.audience: not yet (in config.toml)\n\
              credential_managers.hq.private_key_file: not yet (in config.toml)",
         ),
         (

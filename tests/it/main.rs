@@ -9,6 +9,10 @@ mod architecture;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod callback_receiver;
+#[cfg(test)]
+mod callbacks;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
@@ -74,6 +78,8 @@ mod operator;
 mod operator_hold;
 #[cfg(test)]
 mod operator_reading;
+#[cfg(test)]
+mod origo_callbacks;
 mod origo_client;
 #[cfg(test)]
 mod origo_feed;
@@ -103,6 +109,8 @@ mod sandbox;
 mod sick_disk;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod simulator_callbacks;
 #[cfg(test)]
 mod simulator_endpoints;
 #[cfg(test)]

@@ -106,6 +106,8 @@ mod restored;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod sick_disk;
 #[cfg(test)]
 mod simulation;

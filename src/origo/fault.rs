@@ -228,8 +228,7 @@ impl Operation {
             | Self::Events
             | Self::ListFilters
             | Self::CreateFilter
-            | Self::ListCallbacks
-            | Self::CreateCallback => false,
+            | Self::ListCallbacks => false,
             Self::ReadPartNumber
             | Self::ReadUser
             | Self::UpdateUser
@@ -243,6 +242,7 @@ impl Operation {
             | Self::Issue
             | Self::ReadCredential
             | Self::Revoke
+            | Self::CreateCallback
             | Self::DeleteCallback => true,
         }
     }

@@ -143,6 +143,7 @@ fn what_concerns_the_object() {
         ReadPhone,
         Issue,
         EmailInvitation,
+        CreateCallback,
     ];
     check(&[
         (below, status(404), Gone, None),

@@ -7,6 +7,7 @@ mod act;
 mod adopt;
 mod apply;
 mod audit;
+mod callback;
 mod data;
 mod hold;
 mod invite;
@@ -113,6 +114,9 @@ enum Command {
     /// Look after the journal
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Have HID tell of events as they happen, besides being asked
+    #[command(subcommand)]
+    Callback(callback::Command),
     /// Make keys for the API
     #[command(subcommand)]
     ApiKey(ApiKey),
@@ -299,6 +303,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             act::act(cli.config.as_deref(), "/adapter/adopt_user", &options)
         }
         Command::RemoveOrphan(options) => act::remove_orphan(cli.config.as_deref(), &options),
+        Command::Callback(command) => callback::callback(cli.config.as_deref(), &command),
         Command::ApiKey(ApiKey::New(options)) => new_key(&options),
     }
 }

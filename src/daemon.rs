@@ -4,12 +4,14 @@
 //! former owner left are taken over before the first loop turns.
 
 mod build;
+mod callbacks;
 mod connectors;
 mod head;
 mod late;
 mod loops;
 mod online;
 mod people;
+mod register;
 mod reload;
 mod webhooks;
 
@@ -20,7 +22,9 @@ use anyhow::Context as _;
 use tokio::sync::Notify;
 
 pub use self::build::policy;
+pub use self::loops::spawn_manager;
 pub use self::online::{Finding, check_online};
+pub use self::register::{Added, Register};
 pub use self::reload::Reader;
 use crate::api::{self, Listener};
 use crate::clock::{Clock, SystemClock};
@@ -106,6 +110,7 @@ impl Daemon {
             .context("reading the address of the API")?
             .map_or_else(|| place.to_string(), |address| address.to_string());
         let certificate = listener.certificate();
+        let callbacks = callbacks::bind(config.callbacks.as_ref()).await?;
         let mut managers = BTreeMap::new();
         for (name, settings) in &config.credential_managers {
             let manager = Arc::new(build::manager(config, name, settings, &engine)?);
@@ -125,6 +130,9 @@ impl Daemon {
         head::spawn_reading(lifecycle, &engine, managers.values().cloned().collect());
         loops::spawn_timer(lifecycle, &engine);
         loops::spawn_recovery(lifecycle, &engine, build::longest_request(config));
+        if let Some(callbacks) = callbacks {
+            callbacks.spawn(lifecycle, managers.values().cloned().collect());
+        }
         connectors::spawn(lifecycle, &engine, config)?;
         webhooks::spawn(lifecycle, &engine, config)?;
         loops::spawn_heartbeat(

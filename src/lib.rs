@@ -44,6 +44,7 @@
 //! | [`adopt`] | takes over what HID has and the store does not know |
 //! | [`stock`] | reads what is left of part numbers, and lets go of what waited for it |
 //! | [`connector`] | tells access systems of keys: by HTTP, or by batches of files |
+//! | [`callback`] | takes HID's callbacks: each wakes the pollers, and nothing of it is believed |
 //! | [`webhook`] | tells the outside of events: claims deliveries, signs and posts them |
 //! | [`sandbox`] | plays the app on a sandbox phone, against the simulator's control API |
 //! | [`api`] | Seam's routes over HTTP, answered from the store alone (but for sandbox phones) |
@@ -59,6 +60,7 @@
 pub mod adopt;
 pub mod api;
 pub mod budget;
+pub mod callback;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -53,6 +53,8 @@ pub struct Manager {
     pub stock: Shelf,
     /// What HID has is to be taken over.
     pub adopt: tokio::sync::Notify,
+    /// Somebody says that the feed has something new.
+    pub hint: tokio::sync::Notify,
     /// Proof that the feed tells of what happens.
     pub echo: Echo,
 }

@@ -144,6 +144,9 @@ events! {
     FEED_DEAF = "OA-2004" "feed.deaf" ERROR;
     FEED_HEARD = "OA-2005" "feed.heard" INFO;
     FEED_CUT = "OA-2006" "feed.cut" ERROR;
+    CALLBACK_LISTENING = "OA-2007" "callback.listening" INFO;
+    CALLBACK_HEEDED = "OA-2008" "callback.heeded" DEBUG;
+    CALLBACK_REFUSED = "OA-2009" "callback.refused" WARN;
     IDENTITY_CHANGED = "OA-3001" "identity.changed" INFO;
     IDENTITY_IGNORED = "OA-3002" "identity.ignored" DEBUG;
     KEY_STUCK = "OA-3003" "key.stuck" ERROR;

@@ -124,6 +124,7 @@ fn check(config: &Config) {
         assert!(manager.events_url.is_some() || !manager.polling.events);
         let urls = [&manager.token_url, &manager.mobile_identities_url];
         let more = manager.events_url.iter().chain(&manager.control_url);
+        let more = more.chain(&manager.callback_url);
         for url in urls.into_iter().chain(more) {
             let local = matches!(url.host_str(), Some("localhost" | "[::1]"))
                 || url.host_str().is_some_and(|host| host.starts_with("127."));

@@ -120,6 +120,7 @@ pub(crate) fn client(reply: Reply, login: Option<Reply>) -> (Client, Arc<Script>
         token_url: url("idp"),
         mobile_identities_url: url("credential-management"),
         events_url: url(""),
+        callback_url: Some(url("")),
         application_id: "HID-EXAMPLE-ADAPTER".into(),
         application_version: "1.0".into(),
         request_timeout: Duration::from_secs(20),

@@ -8,6 +8,7 @@ use config::Value;
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
+use super::callbacks::callbacks;
 use super::import::import;
 use super::layers::Layers;
 use super::listen::listen;
@@ -58,6 +59,7 @@ fn config(notes: &Notes<'_>, values: super::changed::Values) -> Option<Config> {
     let issuance = issuance(root.table("issuance"));
     let store = store(root.table("store"));
     let api = api(notes, root.table("api"));
+    let callbacks = callbacks(root.table("callbacks"));
     let webhooks = webhooks(root.table("webhooks"));
     let http = http(root.table("http"));
     let log = log(root.table("log"));
@@ -74,6 +76,7 @@ fn config(notes: &Notes<'_>, values: super::changed::Values) -> Option<Config> {
         issuance: issuance?,
         store: store?,
         api: api?,
+        callbacks: callbacks?,
         webhooks: webhooks?,
         http: http?,
         log: log?,

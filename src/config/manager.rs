@@ -60,6 +60,7 @@ pub(super) fn credential_manager(
         url(&mut table, "events_url", environment, |urls| urls.events).map(Some)
     };
 
+    let callback_url = callback_url(&mut table, environment);
     let control_url = table.optional("control_url", base_url);
 
     let acs_system_id = acs_system_id.map(|set| {
@@ -76,6 +77,7 @@ pub(super) fn credential_manager(
         token_url: token_url?,
         mobile_identities_url: mobile_identities_url?,
         events_url: events_url?,
+        callback_url: callback_url?,
         control_url: control_url?,
         application_id: application_id?,
         application_version: application_version?,
@@ -128,6 +130,7 @@ struct Urls {
     token: Option<&'static str>,
     mobile_identities: Option<&'static str>,
     events: Option<&'static str>,
+    callback: Option<&'static str>,
 }
 
 impl Urls {
@@ -137,6 +140,7 @@ impl Urls {
                 token: Some("https://api.origo.hidglobal.com"),
                 mobile_identities: Some("https://ma.api.assaabloy.com/credential-management"),
                 events: Some("https://event.api.origo.hidglobal.com"),
+                callback: Some("https://callback.api.origo.hidglobal.com"),
             },
             Environment::Certification => Self {
                 token: Some("https://api.cert.origo.hidglobal.com"),
@@ -145,11 +149,13 @@ impl Urls {
                 ),
                 // HID names none in public; whoever has an account is told.
                 events: None,
+                callback: None,
             },
             Environment::Simulator => Self {
                 token: None,
                 mobile_identities: None,
                 events: None,
+                callback: None,
             },
         }
     }
@@ -171,6 +177,17 @@ fn url(
         table.complain_missing(key, "missing: this environment has no default for it");
     }
     Some(Url::parse(default?).expect("the built-in URLs are URLs"))
+}
+
+/// Reads the base of a service that nothing but a command needs: nobody misses it where it has no default.
+#[expect(
+    clippy::option_option,
+    reason = "the outer one says whether the value is usable, like everywhere here"
+)]
+fn callback_url(table: &mut Table<'_>, environment: Option<Environment>) -> Option<Option<Url>> {
+    let set = table.optional("callback_url", base_url)?;
+    let default = environment.and_then(|environment| Urls::of(environment).callback);
+    Some(set.or_else(|| default.and_then(|url| Url::parse(url).ok())))
 }
 
 fn windows(mut table: Table<'_>) -> Option<Windows> {

@@ -5,6 +5,7 @@
 //! The result is read key by key (`read`) and checked (`check`); every complaint is
 //! reported at once, with its key and where it was set.
 
+mod callbacks;
 mod changed;
 mod check;
 mod duration;
@@ -17,9 +18,11 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::HeaderName;
 use secrecy::SecretString;
 use serde::Serialize;
 use url::Url;
@@ -44,6 +47,8 @@ pub struct Config {
     pub issuance: Issuance,
     pub store: Store,
     pub api: Api,
+    /// Absent: none are taken.
+    pub callbacks: Option<Callbacks>,
     pub webhooks: Webhooks,
     pub http: Http,
     pub log: Log,
@@ -64,6 +69,8 @@ pub struct CredentialManager {
     pub mobile_identities_url: Url,
     /// Absent only where `polling.events` is off.
     pub events_url: Option<Url>,
+    /// Where callbacks are registered; only the command line asks there.
+    pub callback_url: Option<Url>,
     /// Where the simulator's control API is; without it there are no sandbox phones.
     pub control_url: Option<Url>,
     pub application_id: String,
@@ -316,6 +323,17 @@ pub enum Scope {
     Read,
     Invite,
     Write,
+}
+
+/// Where HID's callbacks are taken, and how they are known.
+#[derive(Clone, Debug)]
+pub struct Callbacks {
+    /// A loopback address.
+    pub listen: SocketAddr,
+    /// In which HID sends the secret.
+    pub header: HeaderName,
+    /// What `secret_file` holds: 16 to 256 printable characters.
+    pub secret: SecretString,
 }
 
 /// Who may be told of events.

@@ -11,10 +11,7 @@ use super::Complaint;
 use super::layers::{Layers, UNKNOWN, entries};
 use super::values::show;
 
-/// Keys that are promised, but not by this version; `*` stands for any name.
-const NOT_YET: &[&str] = &["callbacks", "credential_managers.*.callback_url"];
-
-/// What is said of a promised key or value.
+/// What is said of a promised value.
 pub(super) const LATER: &str = "not yet";
 
 /// Collects complaints.
@@ -198,19 +195,7 @@ impl<'a> Table<'a> {
     /// Complains of every key that nobody has asked for.
     pub(super) fn close(self) {
         for key in self.left.keys() {
-            let path = self.path_of(key);
-            let known = NOT_YET.iter().any(|pattern| matches(pattern, &path));
-            self.notes
-                .complain(&path, if known { LATER } else { UNKNOWN });
+            self.notes.complain(&self.path_of(key), UNKNOWN);
         }
     }
-}
-
-fn matches(pattern: &str, path: &str) -> bool {
-    let path = path.replace("credential_manager_defaults.", "credential_managers.*.");
-    pattern.split('.').count() == path.split('.').count()
-        && pattern
-            .split('.')
-            .zip(path.split('.'))
-            .all(|(want, have)| want == "*" || want == have)
 }

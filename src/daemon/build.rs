@@ -107,6 +107,7 @@ pub(super) fn client(
         token_url: settings.token_url.clone(),
         mobile_identities_url: settings.mobile_identities_url.clone(),
         events_url,
+        callback_url: settings.callback_url.clone(),
         application_id: settings.application_id.clone(),
         application_version: settings.application_version.clone(),
         request_timeout: settings.request_timeout,
@@ -187,6 +188,7 @@ pub(super) fn manager(
         progress: Progress::default(),
         stock: Shelf::default(),
         adopt: tokio::sync::Notify::default(),
+        hint: tokio::sync::Notify::default(),
         echo: Echo::default(),
     })
 }

@@ -20,7 +20,7 @@ use crate::poller::{Polled, Poller};
 use crate::stock::Keeper;
 use crate::store::journal::{self, Summed};
 use crate::store::{self, Counts};
-use crate::telemetry::{self, HEARTBEAT, STORE_DAMAGED, STORE_FAILED};
+use crate::telemetry::{self, CALLBACK_HEEDED, HEARTBEAT, STORE_DAMAGED, STORE_FAILED};
 use crate::worker::{self, Job, Next, Worker};
 
 /// Calls under way at once for one manager; one identity never has more than one.
@@ -29,6 +29,8 @@ const CONCURRENCY: usize = 16;
 const LONGEST_SLEEP: Duration = Duration::from_secs(20);
 /// A paused feed's gate is looked at this often.
 const LOOK_AT_GATE: Duration = Duration::from_secs(5);
+/// Polls that hints ask for begin at least so far apart, however many hints come.
+const HINTS_APART: Duration = Duration::from_secs(2);
 /// A loop that has not turned for so long hangs.
 pub(super) const TURN_BOUND: Duration = Duration::from_mins(1);
 /// Abandoned claims are looked for this often.
@@ -38,7 +40,8 @@ const TAKEOVER_SLACK: Duration = Duration::from_secs(30);
 /// After the store failed.
 pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
 
-pub(super) async fn spawn_manager(
+/// Starts a manager's poller and worker.
+pub async fn spawn_manager(
     lifecycle: &Lifecycle,
     engine: &Arc<Engine>,
     manager: &Arc<Manager>,
@@ -53,6 +56,7 @@ pub(super) async fn spawn_manager(
                 poller,
                 polling.interval,
                 Arc::clone(engine),
+                Arc::clone(manager),
                 beat,
                 lifecycle.soft(),
             ),
@@ -170,14 +174,25 @@ async fn poll(
     mut poller: Poller,
     interval: Duration,
     engine: Arc<Engine>,
+    manager: Arc<Manager>,
     beat: Beat,
     soft: CancellationToken,
 ) {
+    let (mut why, mut heeded) = (Why::Interval, None);
     while !soft.is_cancelled() {
         let begun = tokio::time::Instant::now();
-        let pause = match poller.turn().await {
+        let turn = poller.turn().await;
+        let next = if why == Why::Hint && matches!(turn, Ok(Polled::Done(0))) {
+            manager.hint.notify_one();
+            Why::Again
+        } else {
+            Why::Hint
+        };
+        let pause = match turn {
             Ok(Polled::More(_)) => Duration::ZERO,
-            Ok(Polled::Done(_) | Polled::Failed) => interval.saturating_sub(begun.elapsed()),
+            Ok(Polled::Done(_)) => interval.saturating_sub(begun.elapsed()),
+            // The gate says how often it is tried, and the interval may be long.
+            Ok(Polled::Failed) => interval.min(LOOK_AT_GATE).saturating_sub(begun.elapsed()),
             // Somebody may open the gate before.
             Ok(Polled::NotBefore(at)) => at.since(engine.now()).min(LOOK_AT_GATE),
             Err(error) => {
@@ -185,7 +200,35 @@ async fn poll(
                 STORE_PAUSE
             }
         };
-        sleep(pause, &beat, &soft).await;
+        why = tokio::select! {
+            biased;
+            () = sleep(pause, &beat, &soft) => Why::Interval,
+            () = hinted(&manager, heeded), if !pause.is_zero() => {
+                heeded = Some(tokio::time::Instant::now());
+                let name = &manager.name;
+                emit!(CALLBACK_HEEDED, manager.name = %name; "a callback has the feed of {name} read now");
+                next
+            }
+        };
+    }
+}
+
+/// Why a feed is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It is time.
+    Interval,
+    /// Somebody says that there is something new.
+    Hint,
+    /// There was nothing: HID's clock may be a little ahead of ours, or its feed behind its callbacks.
+    Again,
+}
+
+/// Waits for a hint, and for the time that must lie between two of them that are heeded.
+async fn hinted(manager: &Manager, heeded: Option<tokio::time::Instant>) {
+    manager.hint.notified().await;
+    if let Some(heeded) = heeded {
+        tokio::time::sleep_until(heeded + HINTS_APART).await;
     }
 }
 

@@ -51,6 +51,12 @@ pub enum Operation {
     ListFilters,
     /// `POST {events}/organization/{org}/events/filter`.
     CreateFilter,
+    /// `GET {callback}/organization/{org}/callback`.
+    ListCallbacks,
+    /// `POST {callback}/organization/{org}/callback`.
+    CreateCallback,
+    /// `DELETE {callback}/organization/{org}/callback/{id}`.
+    DeleteCallback,
 }
 
 /// Which of HID's services a call goes to; each has its own window (origo-api.md 10.4).
@@ -126,7 +132,12 @@ impl Operation {
     pub fn service(self) -> Service {
         match self {
             Self::Token => Service::Token,
-            Self::Events | Self::ListFilters | Self::CreateFilter => Service::Events,
+            Self::Events
+            | Self::ListFilters
+            | Self::CreateFilter
+            | Self::ListCallbacks
+            | Self::CreateCallback
+            | Self::DeleteCallback => Service::Events,
             Self::Organization
             | Self::ListPartNumbers
             | Self::ReadPartNumber
@@ -172,6 +183,9 @@ impl Operation {
             Self::Events => "events",
             Self::ListFilters => "list_filters",
             Self::CreateFilter => "create_filter",
+            Self::ListCallbacks => "list_callbacks",
+            Self::CreateCallback => "create_callback",
+            Self::DeleteCallback => "delete_callback",
         }
     }
 
@@ -187,14 +201,19 @@ impl Operation {
             | Self::ReadPhone
             | Self::ReadCredential
             | Self::Events
-            | Self::ListFilters => Kind::Read,
-            Self::CreateUser | Self::CreateInvitation | Self::Issue | Self::CreateFilter => {
-                Kind::Create
-            }
+            | Self::ListFilters
+            | Self::ListCallbacks => Kind::Read,
+            Self::CreateUser
+            | Self::CreateInvitation
+            | Self::Issue
+            | Self::CreateFilter
+            | Self::CreateCallback => Kind::Create,
             Self::UpdateUser | Self::EmailInvitation => Kind::Change,
-            Self::DeleteUser | Self::CancelInvitation | Self::DeletePhone | Self::Revoke => {
-                Kind::End
-            }
+            Self::DeleteUser
+            | Self::CancelInvitation
+            | Self::DeletePhone
+            | Self::Revoke
+            | Self::DeleteCallback => Kind::End,
         }
     }
 
@@ -208,7 +227,8 @@ impl Operation {
             | Self::SearchUser
             | Self::Events
             | Self::ListFilters
-            | Self::CreateFilter => false,
+            | Self::CreateFilter
+            | Self::ListCallbacks => false,
             Self::ReadPartNumber
             | Self::ReadUser
             | Self::UpdateUser
@@ -221,7 +241,9 @@ impl Operation {
             | Self::DeletePhone
             | Self::Issue
             | Self::ReadCredential
-            | Self::Revoke => true,
+            | Self::Revoke
+            | Self::CreateCallback
+            | Self::DeleteCallback => true,
         }
     }
 
@@ -305,7 +327,10 @@ fn bad_request(operation: Operation, detail: &str) -> Fault {
         | Operation::Revoke
         | Operation::Events
         | Operation::ListFilters
-        | Operation::CreateFilter => Fault::Rejected(Rejection::Other),
+        | Operation::CreateFilter
+        | Operation::ListCallbacks
+        | Operation::CreateCallback
+        | Operation::DeleteCallback => Fault::Rejected(Rejection::Other),
     }
 }
 

@@ -8,6 +8,7 @@
 //! May import `crate::core`, `crate::clock`, `crate::retry` and `crate::telemetry` only.
 
 mod call;
+mod callback;
 mod error;
 mod event;
 mod fault;
@@ -34,6 +35,7 @@ use crate::core::ids::{ContainerId, CredentialId, HidUserId, InvitationId};
 use crate::core::observation::{CredentialSeen, InvitationSeen, UserSeen};
 use crate::core::{Answer, Effect, Timestamp};
 
+pub use self::callback::{Callback, CallbackId};
 pub use self::error::Error;
 pub use self::event::{RawEvent, RawKind};
 pub use self::fault::{Operation, Outcome, Service, Trouble, of as fault_of};
@@ -81,6 +83,8 @@ pub struct Settings {
     pub mobile_identities_url: Url,
     /// Base of the feed, such as `https://event.api.origo.hidglobal.com`.
     pub events_url: Url,
+    /// Base of the callback service, such as `https://callback.api.origo.hidglobal.com`; `None`: it is not asked.
+    pub callback_url: Option<Url>,
     /// Given by HID to the partner.
     pub application_id: String,
     /// Our own.

@@ -88,6 +88,15 @@ struct FilterSet<'a> {
     filter_set: &'a [&'a str],
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Registration<'a> {
+    url: &'a str,
+    filter_id: &'a str,
+    http_header: &'a str,
+    secret: &'a str,
+}
+
 const PACS_USER: Meta = Meta {
     resource_type: "PACSUser",
 };
@@ -199,6 +208,16 @@ pub(super) fn list_users(start_index: u32) -> Vec<u8> {
 pub(super) fn create_filter(statuses: &[&str]) -> Vec<u8> {
     json(&FilterSet {
         filter_set: statuses,
+    })
+}
+
+/// `POST {callback}/organization/{org}/callback` (origo-api.md 9.4).
+pub(super) fn create_callback(url: &str, filter: &str, header: &str, secret: &str) -> Vec<u8> {
+    json(&Registration {
+        url,
+        filter_id: filter,
+        http_header: header,
+        secret,
     })
 }
 

@@ -411,7 +411,7 @@ fn located(entry: &Value) -> Option<String> {
 }
 
 /// The same rule as for the core's ids of HID.
-fn is_segment(text: &str) -> bool {
+pub(super) fn is_segment(text: &str) -> bool {
     HidUserId::parse(text).is_some()
 }
 

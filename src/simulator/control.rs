@@ -154,6 +154,7 @@ fn act(
         ("GET", "settings") => Ok(json!(hid.settings())),
         ("GET", "ledger") => Ok(ledger(hid)),
         ("GET", "violations") => Ok(json!(hid.violations())),
+        ("GET", "callbacks") => Ok(json!(hid.deliveries())),
         ("GET", "invitations") => Ok(json!(hid.pending_invitations())),
         ("GET", "state") => Ok(json!({
             "now": hid.now(),

@@ -1,5 +1,4 @@
-//! The events API: storing, filters, reading; and the register of callbacks (`origo-api.md` 9). Callbacks are kept,
-//! not delivered.
+//! The events API: storing, filters, reading (`origo-api.md` 9).
 
 use std::collections::BTreeMap;
 
@@ -14,14 +13,12 @@ use super::{
     settings::{EventBounds, EventOrder},
 };
 
-/// Events in order of time, with the filters and callbacks of all organizations.
+/// Events in order of time, with the filters of all organizations.
 #[derive(Debug, Default)]
 pub(super) struct Feed {
     events: Vec<Event>,
     /// By filter id.
     filters: BTreeMap<String, Filter>,
-    /// By callback id.
-    callbacks: BTreeMap<String, (String, Value)>,
 }
 
 #[derive(Debug)]
@@ -35,14 +32,14 @@ struct Event {
 }
 
 #[derive(Debug)]
-struct Filter {
+pub(super) struct Filter {
     organization: String,
     names: Vec<String>,
 }
 
 impl Filter {
     /// A filter names single events or groups (9.1); a group is taken to be a `type`.
-    fn takes(&self, event: &Value) -> bool {
+    pub(super) fn takes(&self, event: &Value) -> bool {
         let named = |value: &Value| {
             value
                 .as_str()
@@ -90,6 +87,7 @@ impl Hid {
                 organization: organization.to_owned(),
                 body: body.clone(),
             });
+            self.owe_callbacks(at, organization, body);
         }
     }
 
@@ -189,49 +187,7 @@ impl Hid {
         Ok(Answer::empty(204))
     }
 
-    /// `httpHeader` and `secret` go together and are never given back (9.4).
-    pub(super) fn create_callback(&mut self, call: &Call) -> Outcome {
-        let body = call.json()?;
-        let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-        if text("url").is_empty() {
-            return Err(Refusal::plain(400, "url is required."));
-        }
-        if text("httpHeader").is_empty() != text("secret").is_empty() {
-            return Err(Refusal::plain(400, "httpHeader and secret go together."));
-        }
-        self.find_filter(&call.organization, &text("filterId"))?;
-        let id = self.names.uuid().to_string();
-        let callback =
-            json!({ "callbackId": id, "url": text("url"), "filterId": text("filterId") });
-        self.feed
-            .callbacks
-            .insert(id, (call.organization.clone(), callback.clone()));
-        Ok(Answer::new(201, callback))
-    }
-
-    pub(super) fn list_callbacks(&mut self, call: &Call) -> Answer {
-        let own = self
-            .feed
-            .callbacks
-            .values()
-            .filter(|(organization, _)| *organization == call.organization);
-        Answer::ok(own.map(|(_, callback)| callback.clone()).collect())
-    }
-
-    pub(super) fn delete_callback(&mut self, call: &Call) -> Outcome {
-        let own = self
-            .feed
-            .callbacks
-            .get(&call.id)
-            .is_some_and(|(owner, _)| *owner == call.organization);
-        if !own {
-            return Err(Refusal::missing("callback"));
-        }
-        self.feed.callbacks.remove(&call.id);
-        Ok(Answer::empty(204))
-    }
-
-    fn find_filter(&self, organization: &str, id: &str) -> Result<&Filter, Refusal> {
+    pub(super) fn find_filter(&self, organization: &str, id: &str) -> Result<&Filter, Refusal> {
         self.feed
             .filters
             .get(id)

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{Answer, Outcome, Refusal, http_date},
+    callbacks::Callbacks,
     clockwork::{Due, Work},
     faults::{Fault, Faults},
     feed::Feed,
@@ -25,6 +26,7 @@ pub struct Hid {
     pub(super) world: World,
     pub(super) due: Due,
     pub(super) feed: Feed,
+    pub(super) callbacks: Callbacks,
     pub(super) ledger: Ledger,
     pub(super) passed: Passed,
     pub(super) tokens: std::collections::BTreeMap<String, Token>,
@@ -66,6 +68,7 @@ impl Hid {
             world: World::default(),
             due: Due::default(),
             feed: Feed::default(),
+            callbacks: Callbacks::default(),
             ledger: Ledger::default(),
             passed: Passed::new(),
             tokens: std::collections::BTreeMap::new(),

@@ -12,11 +12,13 @@
 //! - `routes`: paths to endpoint classes; `answer`: replies, error bodies, times; `shapes`: records as JSON
 //! - `model`: the records; `clockwork`: what happens later by itself; `phone`, `portal`: the hands of others
 //! - `users`, `invitations`, `containers`, `credentials`, `part_numbers`, `organization`, `token`, `events`, `feed`: endpoints
+//! - `callbacks`: who registered for events, and what is posted to them
 //! - `scim`: the search language; `ledger`: the witness's own record and its complaints
 //! - `server`, `control`: the HTTP shell and the handle for tests
 
 mod answer;
 mod assertion;
+mod callbacks;
 mod clockwork;
 mod containers;
 mod control;
@@ -42,6 +44,7 @@ mod shapes;
 mod token;
 mod users;
 
+pub use callbacks::{Delivery, Post};
 pub use faults::{Fault, Faults};
 pub use hid::{Hid, Reply};
 pub use ledger::{
@@ -53,7 +56,7 @@ pub use portal::PortalError;
 pub use routes::{Class, Service};
 pub use server::Server;
 pub use settings::{
-    ApplicationHeaders, DetailField, DuplicateIssue, EventBounds, EventOrder, InvitationIdInEvents,
-    MediaTypes, NumberForm, Organization, PartNumber, PhoneRemoval, RevokedVisibility, Settings,
-    Window, WindowKey, WindowKind, Windows,
+    ApplicationHeaders, CallbackAuthentication, DetailField, DuplicateIssue, EventBounds,
+    EventOrder, InvitationIdInEvents, MediaTypes, NumberForm, Organization, PartNumber,
+    PhoneRemoval, RevokedVisibility, Settings, Window, WindowKey, WindowKind, Windows,
 };

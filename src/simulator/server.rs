@@ -22,6 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, task::JoinSet, time};
 
 use super::{
+    callbacks::post,
     control,
     hid::{Hid, Reply},
 };
@@ -51,6 +52,7 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let mut connections = JoinSet::new();
+        let mut callbacks = JoinSet::new();
         let mut tick = time::interval(TICK);
         tokio::pin!(shutdown);
         loop {
@@ -59,6 +61,14 @@ impl Server {
                 _ = tick.tick() => {
                     self.with(Hid::advance);
                     while connections.try_join_next().is_some() {}
+                    while callbacks.try_join_next().is_some() {}
+                    for owed in self.with(Hid::take_callbacks) {
+                        let server = self.clone();
+                        callbacks.spawn(async move {
+                            let answered = post(&owed).await;
+                            server.with(|hid, now| hid.callback_ended(now, owed, answered));
+                        });
+                    }
                 }
                 accepted = listener.accept() => {
                     // Out of files, or a caller who left already: neither ends the server.

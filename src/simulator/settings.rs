@@ -124,6 +124,19 @@ pub struct Settings {
     pub invitation_id_in_events: InvitationIdInEvents,
     /// Ids in event data (9.3).
     pub event_ids: NumberForm,
+
+    /// How a caller back says who it is: two clients disagree (9.4).
+    pub callback_authentication: CallbackAuthentication,
+    /// Whether a callback must name a filter. Unknown (9.4).
+    pub callback_needs_filter: bool,
+    /// Events that happen together are posted together; else each alone. Unknown (9.4: the media type is a batch's).
+    pub callback_batches: bool,
+    /// Time between what happened and its callback (9.4: near-real-time).
+    pub callback_delay_ms: u64,
+    /// How often what is not answered with 200 is posted again, a second later. The sources disagree (9.4).
+    pub callback_retries: u32,
+    /// How often each is posted too often. Unknown.
+    pub callback_duplicates: u32,
 }
 
 /// A HID organization and its one system account.
@@ -211,6 +224,16 @@ pub enum MediaTypes {
     /// The vendor type, with or without a charset.
     CharsetAllowed,
     Any,
+}
+
+/// What a registration names, and what its callbacks carry (9.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallbackAuthentication {
+    /// `httpHeader` and `secret`, together or not at all.
+    HeaderSecret,
+    /// `authenticationType` and `apiKey`; in which header the key travels is unknown.
+    ApiKey,
 }
 
 /// How many requests are let through in how many seconds.
@@ -367,6 +390,12 @@ impl Default for Settings {
             issue_initiated_events: false,
             invitation_id_in_events: InvitationIdInEvents::Present,
             event_ids: NumberForm::String,
+            callback_authentication: CallbackAuthentication::HeaderSecret,
+            callback_needs_filter: true,
+            callback_batches: true,
+            callback_delay_ms: 0,
+            callback_retries: 0,
+            callback_duplicates: 0,
         }
     }
 }

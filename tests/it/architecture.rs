@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and those it may import. Anything may import the telemetry macro `emit!` that imports telemetry.
-const MAP: [(&str, &[&str]); 26] = [
+const MAP: [(&str, &[&str]); 27] = [
     ("core", &[]),
     ("clock", &[]),
     ("telemetry", &[]),
@@ -47,6 +47,7 @@ const MAP: [(&str, &[&str]); 26] = [
             "telemetry",
         ],
     ),
+    ("callback", &["config", "manager", "telemetry"]),
     (
         "webhook",
         &["core", "store", "engine", "clock", "telemetry"],

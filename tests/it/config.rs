@@ -1,5 +1,6 @@
 //! The configuration: what is taken, what is refused, and in which words.
 
+mod callbacks;
 mod policies;
 
 use std::fs;
@@ -143,6 +144,7 @@ fn every_key_that_the_defaults_only_mention_is_taken_as_written() {
 fn every_key_is_taken(by_key: bool) {
     let site = Site::new();
     let secret = "/run/credentials/origo-adapter.service/origo-secret";
+    let callback = "/run/credentials/origo-adapter.service/callback-secret";
     let headers = "/run/credentials/origo-adapter.service/acs-headers";
     let pair = self_signed();
     let (certificate, key) = pair.write(site.0.path());
@@ -164,6 +166,7 @@ fn every_key_is_taken(by_key: bool) {
     let text = lines
         .join("\n")
         .replace(secret, site.secret().to_str().unwrap())
+        .replace(callback, site.secret().to_str().unwrap())
         .replace(headers, site.headers().to_str().unwrap())
         .replace(
             &format!("{of_systemd}/api-cert"),
@@ -209,23 +212,16 @@ fn what_is_wrong_is_said_in_one_line_each() {
             "metrics: unknown key (in config.toml)",
         ),
         (
-            "promised keys and values",
+            "promised values",
             "desired_state_dir = \"/etc/people.d\"\n\
-             [callbacks]\nlisten = \"127.0.0.1:8471\"\n\
              [issuance]\nmass_change_guard = { issues = -1, per = \"0s\" }\n\
              [store]\nurl = \"postgres://me:hunter2@db/adapter\"\n\
              [log]\nformat = \"journald\"",
-            "callbacks: not yet (in config.toml)\n\
-             desired_state_dir: \"/etc/people.d\" is no directory (in config.toml)\n\
+            "desired_state_dir: \"/etc/people.d\" is no directory (in config.toml)\n\
              issuance.mass_change_guard.issues: must be a whole number from 0 to 4294967295, not -1, or \"off\" (in config.toml)\n\
              issuance.mass_change_guard.per: must be at least 1s, not \"0s\" (in config.toml)\n\
              log.format: \"journald\": not yet (in config.toml)\n\
              store.url: PostgreSQL: not yet (in config.toml)",
-        ),
-        (
-            "promised keys of managers and access systems",
-            &format!("{manager}callback_url = \"https://callback.api.origo.hidglobal.com\"\n"),
-            "credential_managers.hq.callback_url: not yet (in config.toml)",
         ),
         (
             "connectors of access systems",

@@ -9,6 +9,10 @@ mod architecture;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod callback_receiver;
+#[cfg(test)]
+mod callbacks;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod cli;
@@ -81,6 +85,7 @@ mod operator_hold;
 #[cfg(test)]
 mod operator_reading;
 #[cfg(test)]
+mod origo_callbacks;
 mod origo_client;
 #[cfg(test)]
 mod origo_feed;
@@ -113,9 +118,13 @@ mod restored;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod sick_disk;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod simulator_callbacks;
 #[cfg(test)]
 mod simulator_endpoints;
 #[cfg(test)]

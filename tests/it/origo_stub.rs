@@ -95,6 +95,7 @@ pub(crate) fn settings(base: &str) -> Settings {
         token_url: url("/idp"),
         mobile_identities_url: url("/credential-management/"),
         events_url: url(""),
+        callback_url: Some(url("")),
         application_id: "HID-EXAMPLE-ADAPTER".into(),
         application_version: "1.0".into(),
         request_timeout: Duration::from_secs(20),

@@ -283,8 +283,8 @@ fn bad_configurations_are_78_and_name_the_key() {
         ("[issuance]", "[issuance]\nhurry = true", "issuance.hurry"),
         (
             "[issuance]",
-            "[callbacks]\nlisten = \"127.0.0.1:0\"\n[issuance]",
-            "callbacks",
+            "[callbacks]\nheader = \"host\"\n[issuance]",
+            "callbacks.header",
         ),
         ("\"400ms\"", "\"soon\"", "issuance.settle_delay"),
         (

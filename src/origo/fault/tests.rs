@@ -1,16 +1,17 @@
 //! The table of faults: one row per (operation, outcome).
 
 use super::Operation::{
-    CancelInvitation, CreateFilter, CreateInvitation, CreateUser, DeletePhone, DeleteUser,
-    EmailInvitation, Events, Issue, ListFilters, ListPartNumbers, Organization, ReadCredential,
-    ReadInvitation, ReadPartNumber, ReadPhone, ReadUser, Revoke, SearchUser, Token, UpdateUser,
+    CancelInvitation, CreateCallback, CreateFilter, CreateInvitation, CreateUser, DeleteCallback,
+    DeletePhone, DeleteUser, EmailInvitation, Events, Issue, ListCallbacks, ListFilters,
+    ListPartNumbers, Organization, ReadCredential, ReadInvitation, ReadPartNumber, ReadPhone,
+    ReadUser, Revoke, SearchUser, Token, UpdateUser,
 };
 use super::Outcome::{LeaseOver, Spent, Unanswered, Unintelligible, Unsent};
 use super::Trouble::{Credentials, ServerError, TimedOut, Unauthorized, Unreachable, Window};
 use super::*;
 use Fault::{Already, Busy, Conflict, Gone, OutOfStock, Refused, Rejected, WrongState};
 
-const READS: [Operation; 10] = [
+const READS: [Operation; 11] = [
     Organization,
     ListPartNumbers,
     ReadPartNumber,
@@ -21,10 +22,23 @@ const READS: [Operation; 10] = [
     ReadCredential,
     Events,
     ListFilters,
+    ListCallbacks,
 ];
-const CREATES: [Operation; 4] = [CreateUser, CreateInvitation, Issue, CreateFilter];
+const CREATES: [Operation; 5] = [
+    CreateUser,
+    CreateInvitation,
+    Issue,
+    CreateFilter,
+    CreateCallback,
+];
 const CHANGES: [Operation; 2] = [UpdateUser, EmailInvitation];
-const ENDS: [Operation; 4] = [DeleteUser, CancelInvitation, DeletePhone, Revoke];
+const ENDS: [Operation; 5] = [
+    DeleteUser,
+    CancelInvitation,
+    DeletePhone,
+    Revoke,
+    DeleteCallback,
+];
 
 fn said(code: u16, detail: &str) -> Outcome<'_> {
     Outcome::Status { code, detail }
@@ -129,6 +143,7 @@ fn what_concerns_the_object() {
         ReadPhone,
         Issue,
         EmailInvitation,
+        CreateCallback,
     ];
     check(&[
         (below, status(404), Gone, None),

@@ -3,6 +3,7 @@
 mod calls;
 mod drift;
 mod engine;
+mod hints;
 mod holds;
 mod phones;
 mod poller;

@@ -29,6 +29,7 @@ pub(crate) fn hq(id: AcsSystemId, transport: Arc<dyn Transport>, engine: &Arc<En
         token_url: url(""),
         mobile_identities_url: url(MOBILE_IDENTITIES),
         events_url: url(""),
+        callback_url: None,
         application_id: "HID-EXAMPLE-ADAPTER".to_owned(),
         application_version: "1.0".to_owned(),
         request_timeout: REQUEST_TIMEOUT,
@@ -62,6 +63,7 @@ pub(crate) fn hq(id: AcsSystemId, transport: Arc<dyn Transport>, engine: &Arc<En
         progress: Progress::default(),
         stock: Shelf::default(),
         adopt: tokio::sync::Notify::default(),
+        hint: tokio::sync::Notify::default(),
         echo: Echo::default(),
     }
 }

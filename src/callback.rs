@@ -131,7 +131,7 @@ impl Receiver {
             .map(|(refusal, count)| format!("{} {count}", refusal.name()));
         let reasons = reasons.collect::<Vec<_>>().join(", ");
         emit!(CALLBACK_REFUSED, count = total, reasons = %reasons;
-            "{total} requests to the receiver of callbacks were refused: {reasons}");
+            "refused at the receiver of callbacks: {reasons}");
     }
 
     /// Secret, verb, media type, rate, body: in this order, so that a stranger learns of none but the first.

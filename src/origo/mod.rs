@@ -1,9 +1,9 @@
 //! The client of HID Origo: one [`Effect`] in, one [`Answer`] or [`Fault`](crate::core::Fault) out.
 //!
 //! It speaks the core's words on one side and HID's on the other, and keeps them apart: bodies go
-//! out in `request`, answers are read in `wire`, the feed in `event`, failures get their meaning in
-//! `fault`, tokens come from `token`, bytes leave through `transport`. It repeats
-//! nothing but one request after a 401, counts no window and keeps no state but the token.
+//! out in `request`, answers are read in `wire`, the feed in `event`, the register of callbacks in
+//! `callback`, failures get their meaning in `fault`, tokens come from `token`, bytes leave through
+//! `transport`. It repeats nothing but one request after a 401, counts no window and keeps no state but the token.
 //!
 //! May import `crate::core`, `crate::clock`, `crate::retry` and `crate::telemetry` only.
 

@@ -6,7 +6,7 @@
 mod build;
 mod connectors;
 mod head;
-mod late;
+pub mod late;
 mod loops;
 mod online;
 mod people;

@@ -15,14 +15,18 @@ use crate::telemetry::WITHDRAWAL_LATE;
 const LATE: Duration = Duration::from_mins(15);
 
 /// Where withdrawals go: a credential manager or an access system, each by itself.
-pub(super) struct Side {
-    name: String,
-    id: AcsSystemId,
-    class: Class,
+pub struct Side {
+    /// As configured.
+    pub name: String,
+    /// Ours.
+    pub id: AcsSystemId,
+    /// What withdrawals are there.
+    pub class: Class,
 }
 
 /// All sides of a configuration.
-pub(super) fn sides(config: &Config) -> Vec<Side> {
+#[must_use]
+pub fn sides(config: &Config) -> Vec<Side> {
     let side = |name: &String, id, class| Side {
         name: name.clone(),
         id: AcsSystemId(id),
@@ -37,7 +41,7 @@ pub(super) fn sides(config: &Config) -> Vec<Side> {
 }
 
 /// Tells of each side whose oldest withdrawal is late.
-pub(super) async fn tell(engine: &Engine, sides: &[Side]) -> Result<(), Error> {
+pub async fn tell(engine: &Engine, sides: &[Side]) -> Result<(), Error> {
     let now = engine.now();
     for Side { name, id, class } in sides {
         let query = DueQuery {

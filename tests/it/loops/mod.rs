@@ -4,6 +4,7 @@ mod calls;
 mod drift;
 mod engine;
 mod holds;
+mod late;
 mod phones;
 mod poller;
 mod quarantine;
@@ -74,6 +75,8 @@ enum Line {
     Hanging,
     /// No login is let in.
     Locked,
+    /// Whatever is to be deleted is in use.
+    InUse,
 }
 
 struct Wire {
@@ -105,7 +108,12 @@ impl Transport for Wire {
                 let locked = http::Response::builder().status(401).body(Bytes::new());
                 return Box::pin(async move { Ok(locked.unwrap()) });
             }
-            Line::Locked
+            Line::InUse if request.method() == http::Method::DELETE => {
+                let in_use = http::Response::builder().status(409).body(Bytes::new());
+                return Box::pin(async move { Ok(in_use.unwrap()) });
+            }
+            Line::InUse
+            | Line::Locked
             | Line::Good
             | Line::GoodOnce
             | Line::Down

@@ -2,11 +2,15 @@
 //!
 //! Imports nothing of ours. One line is one event, written with [`emit!`](crate::emit); it
 //! has a stable `event` and an `id` that is never used for anything else. The list is
-//! explained in `docs/log-events.md`; a test holds the two together.
+//! explained in `docs/log-events.md`; a test holds the two together. How often each was
+//! written is counted, whatever the level, for as long as the process lives.
+
+mod journal;
 
 use std::fs::File;
 use std::io::{IsTerminal as _, stdout};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
@@ -16,28 +20,55 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use uuid::Uuid;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Text on a terminal, else JSON.
+    /// Journald under systemd, text on a terminal, else JSON.
     Auto,
+    Journald,
     Json,
     Text,
 }
 
-/// Starts logging to stdout; fails if that was done before.
+/// Starts logging to stdout or the journal; fails if that was done before.
 ///
 /// `level` is about our own lines: below `warn`, libraries print what we promised never to.
-pub fn init(format: Format, level: Level) -> Result<(), TryInitError> {
+/// `stream` is what systemd says of stdout ([`leads_to_journal`]). Where no journal listens,
+/// lines are JSON on stdout, and the first of them says so.
+pub fn init(format: Format, level: Level, stream: Option<&str>) -> Result<(), TryInitError> {
+    let to_journal = match format {
+        Format::Auto => leads_to_journal(stream),
+        Format::Journald => true,
+        Format::Json | Format::Text => false,
+    };
     let json = match format {
         Format::Auto => !stdout().is_terminal(),
-        Format::Json => true,
+        Format::Journald | Format::Json => true,
         Format::Text => false,
+    };
+    let missing = match to_journal.then(journal::layer) {
+        Some(Ok(layer)) => {
+            let layer = layer.with_filter(filter(level));
+            return tracing_subscriber::registry().with(layer).try_init();
+        }
+        Some(Err(error)) => Some(error),
+        None => None,
     };
     tracing_subscriber::registry()
         .with(lines(json, level, stdout))
-        .try_init()
+        .try_init()?;
+    if let Some(error) = missing {
+        crate::emit!(LOG_ELSEWHERE, error = %error; "no journal listens, so lines are JSON on stdout: {error}");
+    }
+    Ok(())
+}
+
+/// Tells whether what we say ends up in systemd's journal; `stream` is `JOURNAL_STREAM` of the environment.
+#[must_use]
+pub fn leads_to_journal(stream: Option<&str>) -> bool {
+    stream.is_some_and(journal::is_stdout)
 }
 
 /// Starts logging to a file, as text; fails if logging was started before.
@@ -52,9 +83,6 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let filter = Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_target("origo_adapter", level);
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_writer(writer);
@@ -63,7 +91,13 @@ where
     } else {
         lines.boxed()
     };
-    lines.with_filter(filter)
+    lines.with_filter(filter(level))
+}
+
+fn filter(level: Level) -> Targets {
+    Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("origo_adapter", level)
 }
 
 /// An entry of the list; only this module makes any.
@@ -72,7 +106,11 @@ pub struct Event {
     id: &'static str,
     name: &'static str,
     level: Level,
+    index: usize,
 }
+
+/// From it and an event's `id` follows the event's message id, so that none is kept by hand.
+const MESSAGE_IDS: Uuid = Uuid::from_u128(0x9dc6_3b0f_52a4_4be1_9c02_6f6f_7269_676f);
 
 impl Event {
     /// Returns the number, `OA-1001`, which is never used again.
@@ -89,16 +127,47 @@ impl Event {
     pub const fn level(&self) -> Level {
         self.level
     }
+
+    /// Returns the name under which the journal's catalog explains it, the same for ever.
+    #[must_use]
+    pub fn message_id(&self) -> Uuid {
+        Uuid::new_v5(&MESSAGE_IDS, self.id.as_bytes())
+    }
+
+    /// Returns how often it was written by this process, or would have been at the level `debug`.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        COUNTS[self.index].load(Ordering::Relaxed)
+    }
+
+    /// For [`emit!`](crate::emit) alone: one more.
+    #[doc(hidden)]
+    pub fn note(&self) {
+        COUNTS[self.index].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// For [`emit!`](crate::emit) alone: the message id, where the line goes to the journal.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn journal_id(&self) -> Option<String> {
+        journal::is_used().then(|| self.message_id().simple().to_string())
+    }
 }
 
 macro_rules! events {
     ($($constant:ident = $id:literal $name:literal $level:ident;)+) => {
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "named after the constants")]
+        enum Index {
+            $($constant),+
+        }
+
         $(
             #[doc = concat!("`", $name, "`, see `docs/log-events.md`.")]
             pub const $constant: Event = Event {
                 id: $id,
                 name: $name,
                 level: Level::$level,
+                index: Index::$constant as usize,
             };
         )+
 
@@ -106,6 +175,9 @@ macro_rules! events {
         pub const EVENTS: &[Event] = &[$($constant),+];
     };
 }
+
+/// By the order of [`EVENTS`]; the process's, as the subscriber is.
+static COUNTS: [AtomicU64; EVENTS.len()] = [const { AtomicU64::new(0) }; EVENTS.len()];
 
 events! {
     DAEMON_STARTING = "OA-1001" "daemon.starting" INFO;
@@ -119,6 +191,7 @@ events! {
     SIMULATOR_LISTENING = "OA-1009" "simulator.listening" INFO;
     HOLD_SET = "OA-1011" "hold.set" WARN;
     HOLD_RELEASED = "OA-1012" "hold.released" INFO;
+    LOG_ELSEWHERE = "OA-1021" "log.elsewhere" WARN;
     POLL_DONE = "OA-2001" "poll.done" DEBUG;
     POLL_FAILED = "OA-2002" "poll.failed" WARN;
     POLL_RECOVERED = "OA-2003" "poll.recovered" INFO;
@@ -179,7 +252,7 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 ///
 /// Fields are `dotted.key = value`, with `%` or `?` before the value for `Display` or
 /// `Debug`, or a lone variable. A message follows the semicolon and is formatted like
-/// [`format!`]. `event` and `id` are added.
+/// [`format!`]. `event` and `id` are added, and `message_id` in the journal.
 #[macro_export]
 macro_rules! emit {
     ($event:path; $($message:tt)+) => {
@@ -188,15 +261,17 @@ macro_rules! emit {
     ($event:path, $($rest:tt)+) => {
         $crate::emit!(@ $event; [] $($rest)+)
     };
-    (@ $event:path; [$($fields:tt)*]; $($message:tt)+) => {
+    (@ $event:path; [$($fields:tt)*]; $($message:tt)+) => {{
+        $event.note();
         ::tracing::event!(
             $event.level(),
             event = $event.name(),
             id = $event.id(),
+            message_id = $event.journal_id(),
             $($fields)*
             $($message)+
         )
-    };
+    }};
     (@ $event:path; [$($fields:tt)*] , $($rest:tt)+) => {
         $crate::emit!(@ $event; [$($fields)*] $($rest)+)
     };

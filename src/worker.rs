@@ -24,8 +24,8 @@ use crate::manager::{Echo, Manager};
 use crate::origo::{self, Service, Trouble};
 use crate::store::{self, Claim, Due, DueQuery, Error};
 use crate::telemetry::{
-    EFFECT_DONE, EFFECT_RETRY, MANAGER_QUARANTINED, MANAGER_TAKEN_BACK, SERVICE_PAUSED,
-    SERVICE_RESUMED, WINDOW_LOWERED,
+    EFFECT_DONE, EFFECT_GAVE_UP, EFFECT_RETRY, MANAGER_QUARANTINED, MANAGER_TAKEN_BACK,
+    SERVICE_PAUSED, SERVICE_RESUMED, WINDOW_LOWERED,
 };
 
 /// So much of the lease must be left before the first byte, beyond the request's own time (contract.md section 2, Leases).
@@ -64,6 +64,8 @@ pub struct Job {
     /// Which.
     pub call: InFlight,
     claim: Claim,
+    /// When it was first owed.
+    owed_since: Timestamp,
     /// Boot time at which the lease ends.
     lease_ends: Duration,
     /// Until when it counts in HID's windows, if it stays without an answer.
@@ -216,6 +218,7 @@ impl Worker {
             identity: due.identity,
             call,
             claim,
+            owed_since: due.owed_since,
             lease_ends,
             unanswered_until: slot.frees_at,
         }))
@@ -313,6 +316,9 @@ fn succeeded(manager: &Manager, job: &Job, answer: &Answer, now: Timestamp) {
     resumed(manager, &manager.gate, "mobile_identities");
     manager.forbidden.succeeded(job.identity, &job.call.lane);
     expect_echo(&manager.echo, answer, now);
+    if let Answer::Issued(_) = answer {
+        manager.issue_waits.note(now.since(job.owed_since));
+    }
     let duration_ms = now.since(job.call.started_at).as_millis();
     emit!(EFFECT_DONE, identity.id = %job.identity, effect.kind = effect, effect.lane = %job.call.lane,
         call = job.call.call.0, duration_ms = %duration_ms;
@@ -354,9 +360,36 @@ fn failed(engine: &Engine, manager: &Manager, job: &Job, error: &origo::Error) {
         // The service answered; only the object is concerned.
         None => resumed(manager, &manager.gate, "mobile_identities"),
     }
+    if is_final(&job.call.effect, error.fault) {
+        emit!(EFFECT_GAVE_UP, identity.id = %job.identity, effect.kind = effect, effect.lane = %job.call.lane,
+            call = job.call.call.0, fault = ?error.fault, http.status = ?error.status, error = %error;
+            "{effect} of identity {} is refused for good: {error}", job.identity);
+        return;
+    }
     emit!(EFFECT_RETRY, identity.id = %job.identity, effect.kind = effect, effect.lane = %job.call.lane,
         call = job.call.call.0, fault = ?error.fault, http.status = ?error.status, error = %error;
         "{effect} of identity {} did not succeed: {error}", job.identity);
+}
+
+/// HID will not do it however often it is asked, and the core does not ask again.
+fn is_final(effect: &Effect, fault: Fault) -> bool {
+    let Fault::Rejected(why) = fault else {
+        return false;
+    };
+    match effect {
+        Effect::Issue { .. } | Effect::UpdateUser { .. } => true,
+        Effect::CreateUser { .. } => why == Rejection::UserData,
+        Effect::SearchUser { .. }
+        | Effect::ReadUser { .. }
+        | Effect::DeleteUser { .. }
+        | Effect::CreateInvitation { .. }
+        | Effect::EmailInvitation { .. }
+        | Effect::CancelInvitation { .. }
+        | Effect::ReadPhone { .. }
+        | Effect::DeletePhone { .. }
+        | Effect::Revoke { .. }
+        | Effect::Wake => false,
+    }
 }
 
 /// Closes a gate where the refusals call for it, and says so once.

@@ -21,6 +21,7 @@ mod identities;
 mod issue;
 mod keys;
 mod link;
+mod metrics;
 mod openapi;
 mod openapi_schemas;
 mod operate;
@@ -90,6 +91,8 @@ pub struct Api {
     engine: Arc<Engine>,
     settings: Arc<Mutex<Arc<Settings>>>,
     probe: Probe,
+    /// Boot time at which it was made.
+    begun: Duration,
     schedule: Arc<Schedule>,
     files: Arc<prune::Files>,
     /// Nobody's until a request is let in.
@@ -126,6 +129,7 @@ impl Api {
         probe: Probe,
     ) -> Self {
         Self {
+            begun: engine.clock().boottime(),
             engine,
             settings: Arc::new(Mutex::new(Arc::new(Settings::of(config)))),
             probe,

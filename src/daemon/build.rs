@@ -14,6 +14,7 @@ use crate::core::policy::{DriftPolicy, ManagerPolicy, OverLimit, PhonePolicy, Po
 use crate::core::window::READING_SHARE;
 use crate::engine::Engine;
 use crate::gate::{Forbidden, Gate};
+use crate::manager::histogram::Histogram;
 use crate::manager::{Echo, Manager, Polling, Progress, Shelf};
 use crate::origo::{Client, HttpTransport, Options, Places, Settings};
 
@@ -163,6 +164,7 @@ pub(super) fn manager(
         stock: Shelf::default(),
         adopt: tokio::sync::Notify::default(),
         echo: Echo::default(),
+        issue_waits: Histogram::default(),
     })
 }
 

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use crate::clock::rfc3339;
 use crate::config::Config;
-use crate::core::Class;
 use crate::core::ids::AcsSystemId;
 use crate::emit;
 use crate::engine::Engine;
-use crate::store::{DueQuery, Error};
+use crate::store::Error;
 use crate::telemetry::WITHDRAWAL_LATE;
 
 /// Later than this a person must know.
@@ -20,43 +19,34 @@ pub struct Side {
     pub name: String,
     /// Ours.
     pub id: AcsSystemId,
-    /// What withdrawals are there.
-    pub class: Class,
 }
 
 /// All sides of a configuration.
 #[must_use]
 pub fn sides(config: &Config) -> Vec<Side> {
-    let side = |name: &String, id, class| Side {
+    let side = |name: &String, id| Side {
         name: name.clone(),
         id: AcsSystemId(id),
-        class,
     };
     let managers = config.credential_managers.iter();
-    let managers = managers.map(|(name, it)| side(name, it.acs_system_id, Class::Withdrawal));
+    let managers = managers.map(|(name, it)| side(name, it.acs_system_id));
     let systems = config.access_systems.iter();
     let systems = systems.filter(|(_, it)| it.import.is_some());
-    let systems = systems.map(|(name, it)| side(name, it.acs_system_id, Class::Removal));
+    let systems = systems.map(|(name, it)| side(name, it.acs_system_id));
     managers.chain(systems).collect()
 }
 
 /// Tells of each side whose oldest withdrawal is late.
 pub async fn tell(engine: &Engine, sides: &[Side]) -> Result<(), Error> {
     let now = engine.now();
-    for Side { name, id, class } in sides {
-        let query = DueQuery {
-            manager: Some(*id),
-            class: *class,
-            now,
-            limit: 1,
-        };
-        let oldest = engine.store().due(query).await?.into_iter().next();
-        let Some(oldest) = oldest.filter(|due| now.since(due.since) >= LATE) else {
+    for Side { name, id } in sides {
+        let oldest = engine.store().oldest_withdrawal(*id).await?;
+        let Some(oldest) = oldest.filter(|due| now.since(due.owed_since) >= LATE) else {
             continue;
         };
-        let (identity, since) = (oldest.identity, rfc3339(oldest.since.0));
+        let (identity, since) = (oldest.identity, rfc3339(oldest.owed_since.0));
         emit!(WITHDRAWAL_LATE, system.name = %name, identity.id = %identity, effect.lane = %oldest.lane, since = %since;
-            "a withdrawal at {name} is due since {since}: identity {identity}, {}", oldest.lane);
+            "a withdrawal at {name} is owed since {since}: identity {identity}, {}", oldest.lane);
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod error;
 mod event;
 mod fault;
 mod request;
+mod tally;
 mod token;
 mod transport;
 mod wire;
@@ -28,6 +29,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use self::call::Call;
+use self::tally::Tally;
 use self::token::Tokens;
 use crate::core::effect::NewUser;
 use crate::core::ids::{ContainerId, CredentialId, HidUserId, InvitationId};
@@ -37,6 +39,7 @@ use crate::core::{Answer, Effect, Timestamp};
 pub use self::error::Error;
 pub use self::event::{RawEvent, RawKind};
 pub use self::fault::{Operation, Outcome, Service, Trouble, of as fault_of};
+pub use self::tally::Requests;
 pub use self::transport::{
     BodyCeiling, HttpTransport, Options, Sending, Transport, TransportError,
 };
@@ -97,6 +100,7 @@ pub struct Client {
     tokens: Tokens,
     skew: Mutex<Option<i64>>,
     skipped: AtomicU64,
+    tally: Tally,
 }
 
 impl fmt::Debug for Client {
@@ -116,6 +120,8 @@ impl Client {
         places: Arc<dyn Places>,
         now: Now,
     ) -> Self {
+        let tally = Tally::default();
+        let transport = tally.over(transport);
         let token_url = below(
             &settings.token_url,
             &[
@@ -141,6 +147,7 @@ impl Client {
             tokens,
             skew: Mutex::new(None),
             skipped: AtomicU64::new(0),
+            tally,
         }
     }
 
@@ -395,6 +402,12 @@ impl Client {
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.skipped.load(Ordering::Relaxed)
+    }
+
+    /// Every request so far, logins and replays included.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Requests> {
+        self.tally.requests()
     }
 
     fn skip(&self, entries: u64) {

@@ -175,14 +175,14 @@ fn what_is_wrong_is_said_in_one_line_each() {
              [issuance]\nmass_change_guard = { issues = -1, per = \"0s\" }\n\
              [store]\nurl = \"postgres://me:hunter2@db/adapter\"\n\
              [api]\nlisten = \"unix:/run/api.sock\"\ntls_cert_file = \"x\"\n\
-             [log]\nformat = \"journald\"",
+             [log]\nformat = \"syslog\"",
             "api.listen: a unix socket: not yet (in config.toml)\n\
              api.tls_cert_file: not yet (in config.toml)\n\
              callbacks: not yet (in config.toml)\n\
              desired_state_dir: \"/etc/people.d\" is no directory (in config.toml)\n\
              issuance.mass_change_guard.issues: must be a whole number from 0 to 4294967295, not -1, or \"off\" (in config.toml)\n\
              issuance.mass_change_guard.per: must be at least 1s, not \"0s\" (in config.toml)\n\
-             log.format: \"journald\": not yet (in config.toml)\n\
+             log.format: must be \"auto\" or \"journald\" or \"json\" or \"text\", not \"syslog\" (in config.toml)\n\
              store.url: PostgreSQL: not yet (in config.toml)",
         ),
         (

@@ -59,6 +59,8 @@ mod drift;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod lifecycle;
@@ -68,6 +70,8 @@ mod loops;
 mod lost;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod monitoring;
 #[cfg(test)]
 mod operator;
 #[cfg(test)]

@@ -101,6 +101,10 @@ impl Store for Broken {
         gone()
     }
 
+    fn oldest_withdrawal(&self, _: AcsSystemId) -> Verb<'_, Option<Due>> {
+        gone()
+    }
+
     fn check(&self) -> Verb<'_, ()> {
         gone()
     }

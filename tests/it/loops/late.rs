@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use origo_adapter::core::Class;
 use origo_adapter::core::wish::Wish;
 use origo_adapter::daemon::late::{self, Side};
 use origo_adapter::worker::Next;
 
 use super::{Line, Rig, person};
+use crate::support::alerts::raises;
 use crate::support::lines::Lines;
 use crate::support::scene;
 
@@ -31,7 +31,6 @@ fn sides() -> [Side; 1] {
     [Side {
         name: "hq".to_owned(),
         id: scene::manager(),
-        class: Class::Withdrawal,
     }]
 }
 
@@ -65,6 +64,7 @@ async fn a_withdrawal_that_does_not_come_through_is_told_after_a_quarter_of_an_h
         assert!(matches!(after, Some(15 | 16)), "{name}: {after:?}");
         let told = lines.told("withdrawal.late").remove(0);
         assert_eq!(told["level"], "ERROR");
+        raises("OrigoWithdrawalLate", &told);
         assert_eq!(told["system.name"], "hq");
         assert_eq!(told["identity.id"], person(1).to_string());
 

@@ -164,6 +164,9 @@ impl Store for FusedStore {
     ) -> Verb<'_, BTreeMap<Class, Vec<Timestamp>>> {
         fused!(self, self.store.queue(manager, now))
     }
+    fn oldest_withdrawal(&self, system: AcsSystemId) -> Verb<'_, Option<Due>> {
+        fused!(self, self.store.oldest_withdrawal(system))
+    }
     fn check(&self) -> Verb<'_, ()> {
         fused!(self, self.store.check())
     }

@@ -290,6 +290,34 @@ pub(super) async fn tells_the_queue(store: &dyn Store) {
     assert_eq!(queue[&Class::Issue], [at(20), at(30)], "2 is claimed");
 }
 
+pub(super) async fn tells_the_oldest_withdrawal(store: &dyn Store) {
+    let lane = Lane::Read(MANAGER);
+    let owing_at = |n, revision, now, class, due| Commit {
+        now: at(now),
+        ..owing(
+            commit(n, revision),
+            &[(lane.clone(), read_user(class, at(due)))],
+        )
+    };
+    let oldest = || async { store.oldest_withdrawal(MANAGER).await.unwrap() };
+    put(store, owing_at(1, 0, 5, Class::Issue, 5)).await;
+    assert_eq!(oldest().await, None, "nothing is withdrawn");
+    put(store, owing_at(1, 1, 10, Class::Withdrawal, 10)).await;
+    put(store, owing_at(2, 0, 20, Class::Removal, 20)).await;
+    let first = oldest().await.unwrap();
+    assert_eq!((first.identity, first.owed_since), (id(1), at(10)));
+    // It is put off again and again, and under way.
+    put(store, owing_at(1, 2, 30, Class::Withdrawal, 60)).await;
+    put(store, owing_at(1, 3, 90, Class::Withdrawal, 990)).await;
+    put(store, taking(commit(1, 4), slot(1, &[], at(99)))).await;
+    let first = oldest().await.unwrap();
+    assert_eq!((first.identity, first.owed_since), (id(1), at(10)));
+    put(store, owing(commit(1, 5), &[])).await;
+    assert_eq!(oldest().await.unwrap().identity, id(2));
+    let elsewhere = AcsSystemId(Uuid::from_u128(0xE15E));
+    assert_eq!(store.oldest_withdrawal(elsewhere).await.unwrap(), None);
+}
+
 pub(super) async fn what_is_owed_keeps_its_place_in_line(store: &dyn Store) {
     let lane = Lane::Read(MANAGER);
     let owing_at = |revision, now, class, due| Commit {

@@ -360,7 +360,7 @@ fn failed(engine: &Engine, manager: &Manager, job: &Job, error: &origo::Error) {
         // The service answered; only the object is concerned.
         None => resumed(manager, &manager.gate, "mobile_identities"),
     }
-    if is_final(&job.call.effect, error.fault) {
+    if job.call.effect.is_refused_for_good(error.fault) {
         emit!(EFFECT_GAVE_UP, identity.id = %job.identity, effect.kind = effect, effect.lane = %job.call.lane,
             call = job.call.call.0, fault = ?error.fault, http.status = ?error.status, error = %error;
             "{effect} of identity {} is refused for good: {error}", job.identity);
@@ -369,27 +369,6 @@ fn failed(engine: &Engine, manager: &Manager, job: &Job, error: &origo::Error) {
     emit!(EFFECT_RETRY, identity.id = %job.identity, effect.kind = effect, effect.lane = %job.call.lane,
         call = job.call.call.0, fault = ?error.fault, http.status = ?error.status, error = %error;
         "{effect} of identity {} did not succeed: {error}", job.identity);
-}
-
-/// HID will not do it however often it is asked, and the core does not ask again.
-fn is_final(effect: &Effect, fault: Fault) -> bool {
-    let Fault::Rejected(why) = fault else {
-        return false;
-    };
-    match effect {
-        Effect::Issue { .. } | Effect::UpdateUser { .. } => true,
-        Effect::CreateUser { .. } => why == Rejection::UserData,
-        Effect::SearchUser { .. }
-        | Effect::ReadUser { .. }
-        | Effect::DeleteUser { .. }
-        | Effect::CreateInvitation { .. }
-        | Effect::EmailInvitation { .. }
-        | Effect::CancelInvitation { .. }
-        | Effect::ReadPhone { .. }
-        | Effect::DeletePhone { .. }
-        | Effect::Revoke { .. }
-        | Effect::Wake => false,
-    }
 }
 
 /// Closes a gate where the refusals call for it, and says so once.

@@ -142,7 +142,7 @@ fn nothing_that_is_written_tells_a_secret() {
             .to_string(),
     );
 
-    until("events", || (heard.lock().unwrap().len() > 4).then_some(()));
+    until("events", || (heard.lock().unwrap().len() > 2).then_some(()));
     site.daemon().tells("webhook.failed");
     site.daemon().tells("heartbeat");
     answers.extend(looked_at(&site, &person));

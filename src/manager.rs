@@ -15,6 +15,7 @@ use crate::core::ids::AcsSystemId;
 use crate::core::stock::Stock;
 use crate::core::{Class, Timestamp};
 use crate::engine::Engine;
+pub use crate::gate::Condition;
 use crate::gate::{Forbidden, Gate};
 use crate::origo::Client;
 use crate::store::Error;

@@ -49,6 +49,7 @@ pub struct Worker {
 
 /// What there is to do.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made and taken apart at once")]
 pub enum Next {
     /// A claimed call, to be performed now.
     Job(Job),

@@ -58,7 +58,11 @@ pub(super) async fn standings(api: &Api) -> Result<Vec<Standing>, Problem> {
                 condition: gate.condition().name(),
             });
         }
-        let oldest = api.engine.store().oldest_withdrawal(manager.id).await?;
+        let oldest = api
+            .engine
+            .store()
+            .oldest_owed(manager.id, Class::Withdrawal)
+            .await?;
         standings.push(Standing {
             manager: Arc::clone(manager),
             forecast,
@@ -95,7 +99,7 @@ async fn access_systems(api: &Api, call: &Call) -> Result<Vec<Value>, Problem> {
     let mut told = Vec::new();
     for id in policy.imports.keys() {
         let queue = api.engine.store().queue(*id, call.now).await?;
-        let oldest = api.engine.store().oldest_withdrawal(*id).await?;
+        let oldest = api.engine.store().oldest_owed(*id, Class::Removal).await?;
         let entry = |class: Class| {
             let due = queue.get(&class).map_or(&[][..], Vec::as_slice);
             json!({

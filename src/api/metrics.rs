@@ -9,9 +9,8 @@ use super::{Api, Call, Reply};
 use crate::core::hold::HoldScope;
 use crate::core::ids::AcsSystemId;
 use crate::core::{Class, Timestamp};
-use crate::gate::Condition;
-use crate::manager::Manager;
 use crate::manager::histogram::{BOUNDS, Counted};
+use crate::manager::{Condition, Manager};
 use crate::telemetry::EVENTS;
 
 /// Answers with everything at once.
@@ -82,7 +81,7 @@ async fn store(page: &mut Page, api: &Api, call: &Call) -> Result<(), Problem> {
     let holds = api.engine.store().holds().await?;
     let holds = holds.iter().map(|hold| {
         let name = |id: &AcsSystemId| {
-            let known = call.settings.systems.get(*id);
+            let known = call.systems().get(*id);
             known.map_or_else(|| id.to_string(), |system| system.name.clone())
         };
         let (manager, part) = match &hold.scope {
@@ -255,28 +254,32 @@ async fn systems(
     standings: &[Standing],
 ) -> Result<(), Problem> {
     let store = api.engine.store();
+    let age = async |system: AcsSystemId, class: Class| {
+        let oldest = store.oldest_owed(system, class).await?;
+        let age = oldest.map_or(0, |owed| call.now.since(owed.owed_since).as_secs());
+        Ok::<_, Problem>(age)
+    };
     let mut withdrawals = Vec::new();
     let mut due = Vec::new();
     let mut oldest = Vec::new();
-    let imports: Vec<_> = api.engine.policy().imports.keys().copied().collect();
-    let managers = standings.iter().map(|standing| standing.manager.id);
-    for id in managers.chain(imports.iter().copied()) {
-        let system = call.settings.systems.get(id);
+    for standing in standings {
+        let manager = &standing.manager;
+        let age = age(manager.id, Class::Withdrawal).await?;
+        withdrawals.push((labels(&[("system", &manager.name)]), age));
+    }
+    for id in api.engine.policy().imports.keys() {
+        let system = call.systems().get(*id);
         let name = system.map_or_else(|| id.to_string(), |system| system.name.clone());
-        let withdrawal = store.oldest_withdrawal(id).await?;
-        let age = withdrawal.map_or(0, |owed| call.now.since(owed.owed_since).as_secs());
-        withdrawals.push((labels(&[("system", &name)]), age));
-        if !imports.contains(&id) {
-            continue;
-        }
-        let queue = store.queue(id, call.now).await?;
+        let queue = store.queue(*id, call.now).await?;
         for class in [Class::Import, Class::Removal] {
-            let waiting = queue.get(&class).map_or(&[][..], Vec::as_slice);
-            let labels = labels(&[("system", &name), ("class", class.name())]);
-            due.push((labels.clone(), waiting.len()));
-            let since = waiting.first();
-            let since = since.map_or(0, |first| call.now.since(*first).as_secs());
-            oldest.push((labels, since));
+            let waiting = queue.get(&class).map_or(0, Vec::len);
+            let age = age(*id, class).await?;
+            let names = [("system", name.as_str()), ("class", class.name())];
+            due.push((labels(&names), waiting));
+            oldest.push((labels(&names), age));
+            if class == Class::Removal {
+                withdrawals.push((labels(&names[..1]), age));
+            }
         }
     }
     page.gauge(
@@ -286,7 +289,7 @@ async fn systems(
     );
     let help = "Records that are owed to an access system and due.";
     page.gauge("records_due", help, &due);
-    let help = "How long the oldest of them is due; 0 where there is none.";
+    let help = "How long the oldest record is owed, due or put off; 0 where there is none.";
     page.gauge("records_oldest_seconds", help, &oldest);
     Ok(())
 }

@@ -106,9 +106,9 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Verb<'_, BTreeMap<Class, Vec<Timestamp>>>;
 
-    /// What has been owed longest of all that is to be withdrawn at a credential manager or an access system, due,
-    /// put off or under way.
-    fn oldest_withdrawal(&self, system: AcsSystemId) -> Verb<'_, Option<Due>>;
+    /// What of a class has been owed longest to a credential manager or an access system: due, put off or under way.
+    /// Told of withdrawals, removals and imports alone.
+    fn oldest_owed(&self, system: AcsSystemId, class: Class) -> Verb<'_, Option<Due>>;
 
     /// Looks through the whole file for damage; may take minutes, and keeps nobody waiting.
     fn check(&self) -> Verb<'_, ()>;

@@ -333,8 +333,8 @@ impl Store for Sqlite {
         Box::pin(self.read(move |conn| read::queue(conn, manager, now)))
     }
 
-    fn oldest_withdrawal(&self, system: AcsSystemId) -> Verb<'_, Option<Due>> {
-        Box::pin(self.read(move |conn| read::oldest_withdrawal(conn, system)))
+    fn oldest_owed(&self, system: AcsSystemId, class: Class) -> Verb<'_, Option<Due>> {
+        Box::pin(self.read(move |conn| read::oldest_owed(conn, system, class)))
     }
 
     fn check(&self) -> Verb<'_, ()> {

@@ -85,7 +85,7 @@ impl Journal {
     }
 }
 
-/// systemd.io/JOURNAL_NATIVE_PROTOCOL: `NAME=value`, or a name, a length and so many bytes.
+/// `systemd.io/JOURNAL_NATIVE_PROTOCOL`: `NAME=value`, or a name, a length and so many bytes.
 fn parse(mut datagram: &[u8]) -> Entry {
     let mut entry = Entry::new();
     while !datagram.is_empty() {
@@ -192,7 +192,8 @@ fn without_a_journal_lines_are_json_and_the_first_says_so() {
     let Some(journal) = Journal::new(false) else {
         return;
     };
-    let mut daemon = run(&journal, "true", &site("journald"));
+    let site = site("journald");
+    let mut daemon = run(&journal, "true", &site);
     let first = daemon.tells("log.elsewhere");
     assert_eq!(first["level"], "WARN");
     daemon.tells("daemon.ready");

@@ -74,9 +74,10 @@ const QUEUE: &str = "\
     WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3
         AND (i.claim_token IS NULL OR e.class IN ('removal', 'import'))
     ORDER BY e.line";
-const OLDEST_WITHDRAWAL: &str = "\
-    SELECT identity, lane, line, owed_since FROM effects INDEXED BY effects_withdrawals
-    WHERE manager IS ?1 AND class IN ('withdrawal', 'removal') ORDER BY owed_since LIMIT 1";
+const OLDEST: &str = "\
+    SELECT identity, lane, line, owed_since FROM effects INDEXED BY effects_oldest
+    WHERE manager IS ?1 AND class = ?2 AND class IN ('withdrawal', 'removal', 'import')
+    ORDER BY owed_since LIMIT 1";
 const JOURNAL: &str = "\
     SELECT seq, at, cause, entity, from_state, to_state, hash FROM journal
     WHERE identity = ?1 ORDER BY seq";
@@ -132,12 +133,13 @@ fn due_of(row: &rusqlite::Row<'_>) -> Result<Due, Error> {
     })
 }
 
-pub(super) fn oldest_withdrawal(
+pub(super) fn oldest_owed(
     conn: &Connection,
     system: AcsSystemId,
+    class: Class,
 ) -> Result<Option<Due>, Error> {
-    let mut statement = conn.prepare_cached(OLDEST_WITHDRAWAL)?;
-    let mut rows = statement.query(params![system.0])?;
+    let mut statement = conn.prepare_cached(OLDEST)?;
+    let mut rows = statement.query(params![system.0, class.name()])?;
     rows.next()?.map(due_of).transpose()
 }
 

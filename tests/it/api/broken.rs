@@ -101,7 +101,7 @@ impl Store for Broken {
         gone()
     }
 
-    fn oldest_withdrawal(&self, _: AcsSystemId) -> Verb<'_, Option<Due>> {
+    fn oldest_owed(&self, _: AcsSystemId, _: Class) -> Verb<'_, Option<Due>> {
         gone()
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use origo_adapter::core::Class;
 use origo_adapter::core::wish::Wish;
 use origo_adapter::daemon::late::{self, Side};
 use origo_adapter::worker::Next;
@@ -31,6 +32,7 @@ fn sides() -> [Side; 1] {
     [Side {
         name: "hq".to_owned(),
         id: scene::manager(),
+        class: Class::Withdrawal,
     }]
 }
 

@@ -13,6 +13,7 @@ mod hold;
 mod invite;
 mod list;
 mod orphans;
+mod refused;
 mod remote;
 mod show;
 mod target;
@@ -309,8 +310,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn run(file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let config = load(file.as_deref())?;
-    telemetry::init(config.log.format, config.log.level).context("starting the log")?;
+    let config = refused::told(load(file.as_deref()), true)?;
+    let stream = config::journal_stream();
+    telemetry::init(config.log.format, config.log.level, stream.as_deref())
+        .context("starting the log")?;
     runtime(1)?.block_on(async {
         // Before anything else, so that a signal during the start is not lost.
         let signals = Signals::install().context("taking over the signals")?;
@@ -334,7 +337,8 @@ fn simulate(options: &Simulate) -> anyhow::Result<ExitCode> {
             toml::from_str(&text).with_context(|| format!("understanding {}", path.display()))?
         }
     };
-    telemetry::init(telemetry::Format::Auto, tracing::Level::INFO).context("starting the log")?;
+    telemetry::init(telemetry::Format::Auto, tracing::Level::INFO, None)
+        .context("starting the log")?;
     let mut hid = Hid::new(settings, options.seed);
     if let Some(Faults::Standard) = options.faults {
         *hid.faults_mut() = simulator::Faults::standard();
@@ -407,7 +411,7 @@ fn load(named: Option<&Path>) -> Result<Config, config::Error> {
 }
 
 fn check(path: Option<&Path>, options: &Check) -> anyhow::Result<ExitCode> {
-    let config = match load(path) {
+    let config = match refused::told(load(path), false) {
         Ok(config) => config,
         Err(error) if options.json => {
             say(&serde_json::to_string_pretty(&error.complaints)?)?;

@@ -7,7 +7,7 @@ mod build;
 mod callbacks;
 mod connectors;
 mod head;
-mod late;
+pub mod late;
 mod loops;
 mod online;
 mod people;

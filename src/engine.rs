@@ -23,7 +23,9 @@ use crate::core::wish::Wish;
 use crate::core::{Lane, announce, drift, index, state};
 use crate::emit;
 use crate::store::{Claim, ClaimChange, Commit, Error, Loaded, NewEvent, Slot, Store};
-use crate::telemetry::{CLAIM_LOST, CLAIM_RECOVERED, DRIFT_FOUND, IDENTITY_CHANGED, KEY_STUCK};
+use crate::telemetry::{
+    CLAIM_LOST, CLAIM_RECOVERED, DRIFT_FOUND, IDENTITY_CHANGED, IDENTITY_IGNORED, KEY_STUCK,
+};
 
 /// Where all observations meet.
 pub struct Engine {
@@ -319,6 +321,7 @@ impl Engine {
             let stepped = Stepped::from(step);
             let unchanged = stepped.identity.as_ref() == Some(&before.identity);
             if unchanged && claim == ClaimChange::Keep && !stale {
+                emit!(IDENTITY_IGNORED, identity.id = %id, cause = %cause; "identity {id}: {cause} changes nothing");
                 return Ok(Some(stepped));
             }
             let result = stepped.clone();

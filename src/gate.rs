@@ -67,6 +67,9 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Ok, Self::Throttled, Self::Refused, Self::Unreachable];
+
     /// Stable name.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -2,16 +2,20 @@
 //!
 //! Imports core, store, origo, engine, the gate and the budget.
 
+pub mod histogram;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use self::histogram::Histogram;
 use crate::budget::Budget;
 use crate::core::forecast::{Forecast, Room};
 use crate::core::ids::AcsSystemId;
 use crate::core::stock::Stock;
 use crate::core::{Class, Timestamp};
 use crate::engine::Engine;
+pub use crate::gate::Condition;
 use crate::gate::{Forbidden, Gate};
 use crate::origo::Client;
 use crate::store::Error;
@@ -57,6 +61,8 @@ pub struct Manager {
     pub hint: tokio::sync::Notify,
     /// Proof that the feed tells of what happens.
     pub echo: Echo,
+    /// How long keys were owed until HID took their issue.
+    pub issue_waits: Histogram,
 }
 
 /// How the feed is read.

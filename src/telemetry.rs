@@ -2,10 +2,14 @@
 //!
 //! Imports nothing of ours. One line is one event, written with [`emit!`](crate::emit); it
 //! has a stable `event` and an `id` that is never used for anything else. The list is
-//! explained in `docs/log-events.md`; a test holds the two together.
+//! explained in `docs/log-events.md`; a test holds the two together. How often each was
+//! written is counted, whatever the level, for as long as the process lives.
+
+mod journal;
 
 use std::fs::File;
 use std::io::{IsTerminal as _, stdout};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tracing::level_filters::LevelFilter;
@@ -17,30 +21,52 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer, Registry};
+use uuid::Uuid;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Text on a terminal, else JSON.
+    /// Journald under systemd, text on a terminal, else JSON.
     Auto,
+    Journald,
     Json,
     Text,
 }
 
-/// Starts logging to stdout; fails if that was done before.
+/// Starts logging to stdout or the journal; fails if that was done before.
 ///
 /// `level` is about our own lines: below `warn`, libraries print what we promised never to.
-pub fn init(format: Format, level: Level) -> Result<(), TryInitError> {
+/// `stream` is what systemd says of stdout ([`leads_to_journal`]). Where no journal listens,
+/// lines are JSON on stdout, and the first of them says so.
+pub fn init(format: Format, level: Level, stream: Option<&str>) -> Result<(), TryInitError> {
+    let to_journal = match format {
+        Format::Auto => leads_to_journal(stream),
+        Format::Journald => true,
+        Format::Json | Format::Text => false,
+    };
     let json = match format {
         Format::Auto => !stdout().is_terminal(),
-        Format::Json => true,
+        Format::Journald | Format::Json => true,
         Format::Text => false,
     };
-    let (filter, handle) = reload::Layer::new(admitted(level));
+    let (filter, handle) = reload::Layer::new(filter(level));
+    let missing = match to_journal.then(journal::layer) {
+        Some(Ok(layer)) => {
+            let layer = layer.with_filter(filter);
+            tracing_subscriber::registry().with(layer).try_init()?;
+            FILTER.get_or_init(|| handle);
+            return Ok(());
+        }
+        Some(Err(error)) => Some(error),
+        None => None,
+    };
     tracing_subscriber::registry()
         .with(lines(json, stdout).with_filter(filter))
         .try_init()?;
     FILTER.get_or_init(|| handle);
+    if let Some(error) = missing {
+        crate::emit!(LOG_ELSEWHERE, error = %error; "no journal listens, so lines are JSON on stdout: {error}");
+    }
     Ok(())
 }
 
@@ -49,16 +75,22 @@ static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Logs another level from now on, where [`init`] started the log.
 pub fn set_level(level: Level) {
-    if let Some(filter) = FILTER.get() {
+    if let Some(handle) = FILTER.get() {
         // Fails only where the subscriber is gone, and then nothing is logged at all.
-        filter.reload(admitted(level)).ok();
+        handle.reload(filter(level)).ok();
     }
+}
+
+/// Tells whether what we say ends up in systemd's journal; `stream` is `JOURNAL_STREAM` of the environment.
+#[must_use]
+pub fn leads_to_journal(stream: Option<&str>) -> bool {
+    stream.is_some_and(journal::is_stdout)
 }
 
 /// Starts logging to a file, as text; fails if logging was started before.
 pub fn init_file(file: File, level: Level) -> Result<(), TryInitError> {
     tracing_subscriber::registry()
-        .with(lines(false, Arc::new(file)).with_filter(admitted(level)))
+        .with(lines(false, Arc::new(file)).with_filter(filter(level)))
         .try_init()
 }
 
@@ -77,7 +109,7 @@ where
     }
 }
 
-fn admitted(level: Level) -> Targets {
+fn filter(level: Level) -> Targets {
     Targets::new()
         .with_default(LevelFilter::WARN)
         .with_target("origo_adapter", level)
@@ -89,7 +121,11 @@ pub struct Event {
     id: &'static str,
     name: &'static str,
     level: Level,
+    index: usize,
 }
+
+/// From it and an event's `id` follows the event's message id, so that none is kept by hand.
+const MESSAGE_IDS: Uuid = Uuid::from_u128(0x9dc6_3b0f_52a4_4be1_9c02_6f6f_7269_676f);
 
 impl Event {
     /// Returns the number, `OA-1001`, which is never used again.
@@ -106,16 +142,47 @@ impl Event {
     pub const fn level(&self) -> Level {
         self.level
     }
+
+    /// Returns the name under which the journal's catalog explains it, the same for ever.
+    #[must_use]
+    pub fn message_id(&self) -> Uuid {
+        Uuid::new_v5(&MESSAGE_IDS, self.id.as_bytes())
+    }
+
+    /// Returns how often it was written by this process, or would have been at the level `debug`.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        COUNTS[self.index].load(Ordering::Relaxed)
+    }
+
+    /// For [`emit!`](crate::emit) alone: one more.
+    #[doc(hidden)]
+    pub fn note(&self) {
+        COUNTS[self.index].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// For [`emit!`](crate::emit) alone: the message id, where the line goes to the journal.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn journal_id(&self) -> Option<String> {
+        journal::is_used().then(|| self.message_id().simple().to_string())
+    }
 }
 
 macro_rules! events {
     ($($constant:ident = $id:literal $name:literal $level:ident;)+) => {
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "named after the constants")]
+        enum Index {
+            $($constant),+
+        }
+
         $(
             #[doc = concat!("`", $name, "`, see `docs/log-events.md`.")]
             pub const $constant: Event = Event {
                 id: $id,
                 name: $name,
                 level: Level::$level,
+                index: Index::$constant as usize,
             };
         )+
 
@@ -123,6 +190,9 @@ macro_rules! events {
         pub const EVENTS: &[Event] = &[$($constant),+];
     };
 }
+
+/// By the order of [`EVENTS`]; the process's, as the subscriber is.
+static COUNTS: [AtomicU64; EVENTS.len()] = [const { AtomicU64::new(0) }; EVENTS.len()];
 
 events! {
     DAEMON_STARTING = "OA-1001" "daemon.starting" INFO;
@@ -138,6 +208,7 @@ events! {
     HOLD_RELEASED = "OA-1012" "hold.released" INFO;
     CONFIG_RELOADED = "OA-1013" "config.reloaded" INFO;
     CONFIG_LATER = "OA-1014" "config.later" WARN;
+    LOG_ELSEWHERE = "OA-1021" "log.elsewhere" WARN;
     POLL_DONE = "OA-2001" "poll.done" DEBUG;
     POLL_FAILED = "OA-2002" "poll.failed" WARN;
     POLL_RECOVERED = "OA-2003" "poll.recovered" INFO;
@@ -201,7 +272,7 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 ///
 /// Fields are `dotted.key = value`, with `%` or `?` before the value for `Display` or
 /// `Debug`, or a lone variable. A message follows the semicolon and is formatted like
-/// [`format!`]. `event` and `id` are added.
+/// [`format!`]. `event` and `id` are added, and `message_id` in the journal.
 #[macro_export]
 macro_rules! emit {
     ($event:path; $($message:tt)+) => {
@@ -210,15 +281,17 @@ macro_rules! emit {
     ($event:path, $($rest:tt)+) => {
         $crate::emit!(@ $event; [] $($rest)+)
     };
-    (@ $event:path; [$($fields:tt)*]; $($message:tt)+) => {
+    (@ $event:path; [$($fields:tt)*]; $($message:tt)+) => {{
+        $event.note();
         ::tracing::event!(
             $event.level(),
             event = $event.name(),
             id = $event.id(),
+            message_id = $event.journal_id(),
             $($fields)*
             $($message)+
         )
-    };
+    }};
     (@ $event:path; [$($fields:tt)*] , $($rest:tt)+) => {
         $crate::emit!(@ $event; [$($fields)*] $($rest)+)
     };
@@ -275,7 +348,7 @@ mod tests {
             let page = Self::default();
             let writer = page.clone();
             let subscriber = tracing_subscriber::registry()
-                .with(lines(json, move || writer.clone()).with_filter(admitted(level)));
+                .with(lines(json, move || writer.clone()).with_filter(filter(level)));
             tracing::subscriber::with_default(subscriber, write);
             let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
             text.lines().map(str::to_owned).collect()

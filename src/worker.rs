@@ -24,8 +24,8 @@ use crate::manager::{Echo, Manager};
 use crate::origo::{self, Service, Trouble};
 use crate::store::{self, Claim, Due, DueQuery, Error};
 use crate::telemetry::{
-    EFFECT_DONE, EFFECT_RETRY, MANAGER_QUARANTINED, MANAGER_TAKEN_BACK, SERVICE_PAUSED,
-    SERVICE_RESUMED, WINDOW_LOWERED,
+    EFFECT_DONE, EFFECT_GAVE_UP, EFFECT_RETRY, MANAGER_QUARANTINED, MANAGER_TAKEN_BACK,
+    SERVICE_PAUSED, SERVICE_RESUMED, WINDOW_LOWERED,
 };
 
 /// So much of the lease must be left before the first byte, beyond the request's own time (contract.md section 2, Leases).
@@ -49,6 +49,7 @@ pub struct Worker {
 
 /// What there is to do.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made and taken apart at once")]
 pub enum Next {
     /// A claimed call, to be performed now.
     Job(Job),
@@ -64,6 +65,8 @@ pub struct Job {
     /// Which.
     pub call: InFlight,
     claim: Claim,
+    /// When it was first owed.
+    owed_since: Timestamp,
     /// Boot time at which the lease ends.
     lease_ends: Duration,
     /// Until when it counts in HID's windows, if it stays without an answer.
@@ -216,6 +219,7 @@ impl Worker {
             identity: due.identity,
             call,
             claim,
+            owed_since: due.owed_since,
             lease_ends,
             unanswered_until: slot.frees_at,
         }))
@@ -313,6 +317,9 @@ fn succeeded(manager: &Manager, job: &Job, answer: &Answer, now: Timestamp) {
     resumed(manager, &manager.gate, "mobile_identities");
     manager.forbidden.succeeded(job.identity, &job.call.lane);
     expect_echo(&manager.echo, answer, now);
+    if let Answer::Issued(_) = answer {
+        manager.issue_waits.note(now.since(job.owed_since));
+    }
     let duration_ms = now.since(job.call.started_at).as_millis();
     emit!(EFFECT_DONE, identity.id = %job.identity, effect.kind = effect, effect.lane = %job.call.lane,
         call = job.call.call.0, duration_ms = %duration_ms;
@@ -353,6 +360,12 @@ fn failed(engine: &Engine, manager: &Manager, job: &Job, error: &origo::Error) {
         }
         // The service answered; only the object is concerned.
         None => resumed(manager, &manager.gate, "mobile_identities"),
+    }
+    if job.call.effect.is_refused_for_good(error.fault) {
+        emit!(EFFECT_GAVE_UP, identity.id = %job.identity, effect.kind = effect, effect.lane = %job.call.lane,
+            call = job.call.call.0, fault = ?error.fault, http.status = ?error.status, error = %error;
+            "{effect} of identity {} is refused for good: {error}", job.identity);
+        return;
     }
     emit!(EFFECT_RETRY, identity.id = %job.identity, effect.kind = effect, effect.lane = %job.call.lane,
         call = job.call.call.0, fault = ?error.fault, http.status = ?error.status, error = %error;

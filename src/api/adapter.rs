@@ -1,4 +1,4 @@
-//! How things stand as a whole: `/adapter/status` and `/metrics` (contract.md sections 3, 6 and 10).
+//! How things stand as a whole: `/adapter/status` (contract.md sections 3 and 6).
 
 use std::sync::Arc;
 
@@ -11,22 +11,25 @@ use crate::core::{Class, Timestamp};
 use crate::manager::Manager;
 
 /// What a manager's part of the status is made from.
-struct Standing {
-    manager: Arc<Manager>,
-    forecast: Arc<Forecast>,
-    services: Vec<Service>,
+pub(super) struct Standing {
+    pub(super) manager: Arc<Manager>,
+    pub(super) forecast: Arc<Forecast>,
+    pub(super) services: Vec<Service>,
+    /// Since when the oldest withdrawal is owed.
+    oldest_withdrawal: Option<Timestamp>,
 }
 
 /// One service's window.
-struct Service {
-    name: &'static str,
-    used: usize,
-    limit: u32,
-    share: f64,
-    condition: &'static str,
+pub(super) struct Service {
+    pub(super) name: &'static str,
+    pub(super) used: usize,
+    pub(super) limit: u32,
+    pub(super) share: f64,
+    pub(super) condition: &'static str,
 }
 
-async fn standings(api: &Api) -> Result<Vec<Standing>, Problem> {
+/// Of every manager that works on the store.
+pub(super) async fn standings(api: &Api) -> Result<Vec<Standing>, Problem> {
     let mut standings = Vec::new();
     let at = api.engine.window_now().await?;
     for manager in &api.schedule.managers {
@@ -55,10 +58,16 @@ async fn standings(api: &Api) -> Result<Vec<Standing>, Problem> {
                 condition: gate.condition().name(),
             });
         }
+        let oldest = api
+            .engine
+            .store()
+            .oldest_owed(manager.id, Class::Withdrawal)
+            .await?;
         standings.push(Standing {
             manager: Arc::clone(manager),
             forecast,
             services,
+            oldest_withdrawal: oldest.map(|owed| owed.owed_since),
         });
     }
     Ok(standings)
@@ -90,6 +99,7 @@ async fn access_systems(api: &Api, call: &Call) -> Result<Vec<Value>, Problem> {
     let mut told = Vec::new();
     for id in policy.imports.keys() {
         let queue = api.engine.store().queue(*id, call.now).await?;
+        let oldest = api.engine.store().oldest_owed(*id, Class::Removal).await?;
         let entry = |class: Class| {
             let due = queue.get(&class).map_or(&[][..], Vec::as_slice);
             json!({
@@ -100,6 +110,7 @@ async fn access_systems(api: &Api, call: &Call) -> Result<Vec<Value>, Problem> {
         told.push(json!({
             "name": call.systems().get(*id).map(|system| system.name.clone()),
             "acs_system_id": id,
+            "oldest_withdrawal_at": oldest.map(|owed| show::instant(owed.owed_since)),
             "imports": entry(Class::Import),
             "removals": entry(Class::Removal),
         }));
@@ -149,6 +160,7 @@ impl Standing {
             "acs_system_id": manager.id,
             "windows": windows,
             "queue": queue,
+            "oldest_withdrawal_at": self.oldest_withdrawal.map(show::instant),
             "detection": self.detection(now),
             "stock": stock(manager),
         })
@@ -205,117 +217,5 @@ impl Service {
             "condition": self.condition,
         });
         (self.name.to_owned(), status)
-    }
-}
-
-/// The same figures for Prometheus (text format 0.0.4).
-pub(super) async fn metrics(api: &Api, call: &Call) -> Result<Reply, Problem> {
-    let counts = api.engine.store().counts().await?;
-    let mut page = Page::default();
-    page.gauge(
-        "identities",
-        "Listed identities.",
-        &[("", counts.identities)],
-    );
-    page.gauge(
-        "calls_under_way",
-        "Calls to HID that have no answer yet.",
-        &[("", counts.claims)],
-    );
-    let standings = standings(api).await?;
-    let mut queue = Vec::new();
-    let mut used = Vec::new();
-    let mut limit = Vec::new();
-    let mut up = Vec::new();
-    let mut age = Vec::new();
-    let mut gaps = Vec::new();
-    let mut left = Vec::new();
-    for standing in &standings {
-        let manager = format!("manager=\"{}\"", standing.manager.name);
-        for (class, due) in &standing.forecast.queue {
-            queue.push((
-                format!("{manager},class=\"{}\"", class.name()),
-                due.len() as u64,
-            ));
-        }
-        for service in &standing.services {
-            let labels = format!("{manager},service=\"{}\"", service.name);
-            used.push((labels.clone(), service.used as u64));
-            limit.push((labels.clone(), u64::from(service.limit)));
-            up.push((labels, u64::from(service.condition == "ok")));
-        }
-        for (number, part) in standing.manager.stock.get().parts {
-            let available = part.available().and_then(|left| u64::try_from(left).ok());
-            let number = escaped(&number.0);
-            let labels = format!("{manager},part_number=\"{number}\"");
-            left.extend(available.map(|available| (labels, available)));
-        }
-        if standing.manager.polling.is_some() {
-            let (cursor, lost) = standing.manager.progress.get();
-            age.push((manager.clone(), call.now.since(cursor).as_secs()));
-            gaps.push((manager, lost));
-        }
-    }
-    page.gauge("queue_due", "Calls that are owed to HID and due.", &queue);
-    page.gauge("window_used", "Places taken in HID's window.", &used);
-    page.gauge(
-        "window_limit",
-        "Places that are ours, withdrawals aside.",
-        &limit,
-    );
-    page.gauge(
-        "stock_available",
-        "Keys that HID has left of a part number.",
-        &left,
-    );
-    page.gauge(
-        "service_ok",
-        "1: HID's service answers; 0: it is paused.",
-        &up,
-    );
-    page.gauge(
-        "feed_cursor_age_seconds",
-        "Age of what the feed was read up to.",
-        &age,
-    );
-    page.counter(
-        "feed_gaps_total",
-        "Moments of which the feed left out entries for good.",
-        &gaps,
-    );
-    Ok(Reply::plain(page.0))
-}
-
-/// HID's own text in a label.
-fn escaped(text: &str) -> String {
-    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
-    text.replace('\n', "\\n")
-}
-
-/// A page of metrics.
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    fn gauge<L: AsRef<str>>(&mut self, name: &str, help: &str, samples: &[(L, u64)]) {
-        self.family(name, "gauge", help, samples);
-    }
-
-    fn counter<L: AsRef<str>>(&mut self, name: &str, help: &str, samples: &[(L, u64)]) {
-        self.family(name, "counter", help, samples);
-    }
-
-    fn family<L: AsRef<str>>(&mut self, name: &str, kind: &str, help: &str, samples: &[(L, u64)]) {
-        let head =
-            format!("# HELP origo_adapter_{name} {help}\n# TYPE origo_adapter_{name} {kind}\n");
-        self.0.push_str(&head);
-        self.0.extend(samples.iter().map(|(labels, value)| {
-            let labels = labels.as_ref();
-            if labels.is_empty() {
-                format!("origo_adapter_{name} {value}\n")
-            } else {
-                format!("origo_adapter_{name}{{{labels}}} {value}\n")
-            }
-        }));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -145,12 +145,20 @@ fn bind_file(socket: &UnixSocket) -> io::Result<UnixListener> {
     let unready = beside(&socket.path);
     std::fs::remove_file(&unready).or_else(absent_is_fine)?;
     let listener = UnixListener::bind(&unready)?;
-    if let Some(group) = socket.group {
+    // Giving it to the group that it has already would still be refused below the unit's sandbox.
+    let given = socket
+        .group
+        .filter(|group| has_group(&unready) != Some(*group));
+    if let Some(group) = given {
         chown(&unready, None, Some(group))?;
     }
     std::fs::set_permissions(&unready, std::fs::Permissions::from_mode(socket.mode))?;
     std::fs::rename(&unready, &socket.path)?;
     Ok(listener)
+}
+
+fn has_group(path: &Path) -> Option<u32> {
+    std::fs::metadata(path).ok().map(|file| file.gid())
 }
 
 fn beside(path: &Path) -> PathBuf {

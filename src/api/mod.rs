@@ -22,6 +22,7 @@ mod issue;
 mod keys;
 mod link;
 mod listener;
+mod metrics;
 mod openapi;
 mod openapi_schemas;
 mod operate;
@@ -92,6 +93,8 @@ pub struct Api {
     engine: Arc<Engine>,
     settings: Arc<Mutex<Arc<Settings>>>,
     probe: Probe,
+    /// Boot time at which it was made.
+    begun: Duration,
     schedule: Arc<Schedule>,
     files: Arc<prune::Files>,
     /// Nobody's until a request is let in.
@@ -128,6 +131,7 @@ impl Api {
         probe: Probe,
     ) -> Self {
         Self {
+            begun: engine.clock().boottime(),
             engine,
             settings: Arc::new(Mutex::new(Arc::new(Settings::of(config)))),
             probe,

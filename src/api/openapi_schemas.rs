@@ -538,6 +538,7 @@ const RESOURCES: &[Resource] = &[
                     need("acs_system_id", Id),
                     need("windows", Open),
                     need("queue", Open),
+                    need("oldest_withdrawal_at", INSTANT_OR_NULL),
                     need("detection", Open),
                     need("stock", Open),
                 ])),
@@ -547,6 +548,7 @@ const RESOURCES: &[Resource] = &[
                 List(&Object(&[
                     need("name", TEXT_OR_NULL),
                     need("acs_system_id", Id),
+                    need("oldest_withdrawal_at", INSTANT_OR_NULL),
                     need("imports", Open),
                     need("removals", Open),
                 ])),

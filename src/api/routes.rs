@@ -12,8 +12,8 @@ use super::params::{
 use super::problem::Problem;
 use super::{
     Api, Call, Reply, acs_systems, adapter, adopt, apply, automations, client_sessions,
-    credentials, events, hold, identities, issue, link, openapi, operate, orphans, phones, reading,
-    sandbox_phones, status, users, users_change, webhooks, why,
+    credentials, events, hold, identities, issue, link, metrics, openapi, operate, orphans, phones,
+    reading, sandbox_phones, status, users, users_change, webhooks, why,
 };
 use crate::config::Scope;
 
@@ -321,7 +321,7 @@ routes! {
     Read Read or Session ["/workspaces/get"] () => "workspace": {at_once status::workspace};
     Probe Open ["/healthz"] () => "health": {at_once status::healthz};
     Probe Open ["/readyz"] () => "readiness": {status::readyz};
-    Probe Read ["/metrics"] () => "text/plain": {adapter::metrics};
+    Probe Read ["/metrics"] () => "text/plain": {metrics::metrics};
     Probe Open ["/openapi.json"] () => "": {at_once openapi::document};
 }
 

@@ -278,6 +278,7 @@ pub(super) fn status(status: &Value) -> String {
         if queue.is_none_or(serde_json::Map::is_empty) {
             lines.push("  nothing is due".to_owned());
         }
+        lines.extend(withdrawal(manager));
         let detection = &manager["detection"];
         lines.push(format!(
             "  new phones are found by {}, within {}",
@@ -306,8 +307,15 @@ pub(super) fn status(status: &Value) -> String {
         if system["removals"]["due"] == 0 && system["imports"]["due"] == 0 {
             lines.push("  nothing is due".to_owned());
         }
+        lines.extend(withdrawal(system));
     }
     lines.join("\n")
+}
+
+/// Since when the oldest withdrawal of a side has not come through.
+fn withdrawal(side: &Value) -> Option<String> {
+    let since = side["oldest_withdrawal_at"].as_str()?;
+    Some(format!("  the oldest withdrawal is owed since {since}"))
 }
 
 fn stock(stock: &Value) -> Vec<String> {
@@ -353,6 +361,7 @@ mod tests {
                 "name": "hq",
                 "windows": {"mobile_identities": {"used": 285, "limit": 285, "condition": "ok"}},
                 "queue": {"issue": {"due": 40, "oldest_due_at": "A", "sent_by": "B"}},
+                "oldest_withdrawal_at": "C",
                 "detection": {"by": "events", "expected_latency": "5 s", "feed": {"cursor_age_s": 2, "gaps": 0}},
             }],
         }));
@@ -361,6 +370,7 @@ mod tests {
             "3 identities, 1 calls to HID under way\n\
              hq\n  mobile_identities: ok; 285 of 285 places of the window taken\n  \
              issue: 40 due, the oldest since A; all sent by B\n  \
+             the oldest withdrawal is owed since C\n  \
              new phones are found by events, within 5 s\n  the feed was read up to 2 s ago; gaps: 0"
         );
     }

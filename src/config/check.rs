@@ -299,16 +299,15 @@ fn http(mut table: Table<'_>) -> Option<Http> {
 }
 
 fn log(mut table: Table<'_>) -> Option<Log> {
-    let format = table.required("format", |value| {
-        if text(value).is_ok_and(|text| text == "journald") {
-            return Err(format!("\"journald\": {LATER}"));
-        }
+    let format = table.required(
+        "format",
         word(&[
             ("auto", Format::Auto),
+            ("journald", Format::Journald),
             ("json", Format::Json),
             ("text", Format::Text),
-        ])(value)
-    });
+        ]),
+    );
     let level = table.required(
         "level",
         word(&[

@@ -466,6 +466,14 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
         .filter(|(name, _)| name.starts_with(layers::PREFIX) || name == STATE_DIRECTORY)
 }
 
+/// What systemd says of the streams that it leads to its journal: `JOURNAL_STREAM`.
+#[must_use]
+pub fn journal_stream() -> Option<String> {
+    std::env::vars_os()
+        .find(|(name, _)| name == "JOURNAL_STREAM")
+        .and_then(|(_, stream)| stream.into_string().ok())
+}
+
 /// Tells whether a site may give something this name.
 pub fn is_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';

@@ -8,6 +8,7 @@ use super::ids::{
     AcsSystemId, ChildId, ContainerId, CredentialId, HidUserId, IdentityId, InvitationId,
     PartNumber, Personal, PhoneId, Timestamp,
 };
+use super::observation::{Fault, Rejection};
 
 /// A standing order: do `effect` once `not_before` has come. Replaced as a whole whenever the wish changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,6 +222,28 @@ impl Effect {
             Self::Issue { .. } => "issue",
             Self::Revoke { .. } => "revoke",
             Self::Wake => "wake",
+        }
+    }
+
+    /// Whether HID will not do it however often it is asked, so that it is not owed again by itself.
+    #[must_use]
+    pub fn is_refused_for_good(&self, fault: Fault) -> bool {
+        let Fault::Rejected(why) = fault else {
+            return false;
+        };
+        match self {
+            Self::Issue { .. } | Self::UpdateUser { .. } => true,
+            Self::CreateUser { .. } => why == Rejection::UserData,
+            Self::SearchUser { .. }
+            | Self::ReadUser { .. }
+            | Self::DeleteUser { .. }
+            | Self::CreateInvitation { .. }
+            | Self::EmailInvitation { .. }
+            | Self::CancelInvitation { .. }
+            | Self::ReadPhone { .. }
+            | Self::DeletePhone { .. }
+            | Self::Revoke { .. }
+            | Self::Wake => false,
         }
     }
 }

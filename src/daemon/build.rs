@@ -15,6 +15,7 @@ use crate::core::policy::{DriftPolicy, ManagerPolicy, OverLimit, PhonePolicy, Po
 use crate::core::window::READING_SHARE;
 use crate::engine::Engine;
 use crate::gate::{Forbidden, Gate};
+use crate::manager::histogram::Histogram;
 use crate::manager::{Echo, Manager, Polling, Progress, Shelf};
 use crate::origo::{Client, HttpTransport, Login, Options, Places, Proxy, Settings, Signer};
 
@@ -190,6 +191,7 @@ pub(super) fn manager(
         adopt: tokio::sync::Notify::default(),
         hint: tokio::sync::Notify::default(),
         echo: Echo::default(),
+        issue_waits: Histogram::default(),
     })
 }
 

@@ -8,21 +8,25 @@ use crate::core::Class;
 use crate::core::ids::AcsSystemId;
 use crate::emit;
 use crate::engine::Engine;
-use crate::store::{DueQuery, Error};
+use crate::store::Error;
 use crate::telemetry::WITHDRAWAL_LATE;
 
 /// Later than this a person must know.
 const LATE: Duration = Duration::from_mins(15);
 
 /// Where withdrawals go: a credential manager or an access system, each by itself.
-pub(super) struct Side {
-    name: String,
-    id: AcsSystemId,
-    class: Class,
+pub struct Side {
+    /// As configured.
+    pub name: String,
+    /// Ours.
+    pub id: AcsSystemId,
+    /// What withdrawals are there.
+    pub class: Class,
 }
 
 /// All sides of a configuration.
-pub(super) fn sides(config: &Config) -> Vec<Side> {
+#[must_use]
+pub fn sides(config: &Config) -> Vec<Side> {
     let side = |name: &String, id, class| Side {
         name: name.clone(),
         id: AcsSystemId(id),
@@ -37,22 +41,16 @@ pub(super) fn sides(config: &Config) -> Vec<Side> {
 }
 
 /// Tells of each side whose oldest withdrawal is late.
-pub(super) async fn tell(engine: &Engine, sides: &[Side]) -> Result<(), Error> {
+pub async fn tell(engine: &Engine, sides: &[Side]) -> Result<(), Error> {
     let now = engine.now();
     for Side { name, id, class } in sides {
-        let query = DueQuery {
-            manager: Some(*id),
-            class: *class,
-            now,
-            limit: 1,
-        };
-        let oldest = engine.store().due(query).await?.into_iter().next();
-        let Some(oldest) = oldest.filter(|due| now.since(due.since) >= LATE) else {
+        let oldest = engine.store().oldest_owed(*id, *class).await?;
+        let Some(oldest) = oldest.filter(|due| now.since(due.owed_since) >= LATE) else {
             continue;
         };
-        let (identity, since) = (oldest.identity, rfc3339(oldest.since.0));
+        let (identity, since) = (oldest.identity, rfc3339(oldest.owed_since.0));
         emit!(WITHDRAWAL_LATE, system.name = %name, identity.id = %identity, effect.lane = %oldest.lane, since = %since;
-            "a withdrawal at {name} is due since {since}: identity {identity}, {}", oldest.lane);
+            "a withdrawal at {name} is owed since {since}: identity {identity}, {}", oldest.lane);
     }
     Ok(())
 }

@@ -121,6 +121,7 @@ impl Client {
             .header(AUTHORIZATION, authorization)
             .header("application-id", &self.settings.application_id)
             .header("application-version", &self.settings.application_version)
+            .extension(call.operation)
             .extension(ceiling);
         if call.method == Method::GET {
             request = request.header(ACCEPT, media_type);

@@ -7,7 +7,7 @@
 use crate::core::observation::{Fault, Rejection};
 
 /// One kind of call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     /// `POST {token}/authentication/customer/{org}/token`.
     Token,

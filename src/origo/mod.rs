@@ -14,6 +14,7 @@ mod event;
 mod fault;
 mod login;
 mod request;
+mod tally;
 mod token;
 mod transport;
 mod wire;
@@ -29,6 +30,7 @@ use http::Method;
 use url::Url;
 
 use self::call::Call;
+use self::tally::Tally;
 use self::token::Tokens;
 use crate::core::effect::NewUser;
 use crate::core::ids::{ContainerId, CredentialId, HidUserId, InvitationId};
@@ -40,6 +42,7 @@ pub use self::error::Error;
 pub use self::event::{RawEvent, RawKind};
 pub use self::fault::{Operation, Outcome, Service, Trouble, of as fault_of};
 pub use self::login::{Login, NoKey, Signer};
+pub use self::tally::Requests;
 pub use self::transport::{
     BodyCeiling, HttpTransport, Options, Proxy, Sending, Transport, TransportError,
 };
@@ -102,6 +105,7 @@ pub struct Client {
     tokens: Tokens,
     skew: Mutex<Option<i64>>,
     skipped: AtomicU64,
+    tally: Tally,
 }
 
 impl fmt::Debug for Client {
@@ -121,6 +125,8 @@ impl Client {
         places: Arc<dyn Places>,
         now: Now,
     ) -> Self {
+        let tally = Tally::default();
+        let transport = tally.over(transport);
         let token_url = below(
             &settings.token_url,
             &[
@@ -146,6 +152,7 @@ impl Client {
             tokens,
             skew: Mutex::new(None),
             skipped: AtomicU64::new(0),
+            tally,
         }
     }
 
@@ -400,6 +407,12 @@ impl Client {
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.skipped.load(Ordering::Relaxed)
+    }
+
+    /// Every request so far, logins and replays included.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Requests> {
+        self.tally.requests()
     }
 
     fn skip(&self, entries: u64) {

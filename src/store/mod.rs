@@ -106,6 +106,10 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Verb<'_, BTreeMap<Class, Vec<Timestamp>>>;
 
+    /// What of a class has been owed longest to a credential manager or an access system: due, put off or under way.
+    /// Told of withdrawals, removals and imports alone.
+    fn oldest_owed(&self, system: AcsSystemId, class: Class) -> Verb<'_, Option<Due>>;
+
     /// Looks through the whole file for damage; may take minutes, and keeps nobody waiting.
     fn check(&self) -> Verb<'_, ()>;
 
@@ -154,7 +158,7 @@ pub trait Store: Send + Sync {
     /// Forgets a client session, and tells of it.
     fn delete_client_session(&self, id: Uuid, now: Timestamp) -> Verb<'_, ()>;
 
-    /// Counts for heartbeat and status: owed effects by class, and claims.
+    /// Counts for heartbeat, status and metrics: owed effects by class, claims, and deliveries.
     fn counts(&self) -> Verb<'_, Counts>;
 
     /// Holds all of a scope, durable when this returns: from then on no claim is taken for what is held back there.
@@ -303,6 +307,8 @@ pub struct Due {
     pub lane: Lane,
     /// Since when it waits in line.
     pub since: Timestamp,
+    /// When it was first owed, however often it was tried and put off since.
+    pub owed_since: Timestamp,
 }
 
 /// What is asked of the index. Filters that are `None` let all pass.
@@ -389,6 +395,8 @@ pub struct Counts {
     pub owed: BTreeMap<String, u64>,
     /// Claims now held.
     pub claims: u64,
+    /// What webhooks have yet to be told.
+    pub deliveries: u64,
 }
 
 /// Why a verb failed.

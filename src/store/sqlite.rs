@@ -333,6 +333,10 @@ impl Store for Sqlite {
         Box::pin(self.read(move |conn| read::queue(conn, manager, now)))
     }
 
+    fn oldest_owed(&self, system: AcsSystemId, class: Class) -> Verb<'_, Option<Due>> {
+        Box::pin(self.read(move |conn| read::oldest_owed(conn, system, class)))
+    }
+
     fn check(&self) -> Verb<'_, ()> {
         Box::pin(self.read_apart(open::check))
     }

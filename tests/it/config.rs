@@ -169,12 +169,12 @@ fn every_key_is_taken(by_key: bool) {
         .replace(callback, site.secret().to_str().unwrap())
         .replace(headers, site.headers().to_str().unwrap())
         .replace(
-            &format!("{of_systemd}/api-cert"),
+            "/etc/origo-adapter/tls-cert.pem",
             certificate.to_str().unwrap(),
         )
-        .replace(&format!("{of_systemd}/api-key"), key.to_str().unwrap())
+        .replace(&format!("{of_systemd}/tls-key"), key.to_str().unwrap())
         .replace(
-            &format!("{of_systemd}/origo-key"),
+            &format!("{of_systemd}/private-key"),
             rsa_key.to_str().unwrap(),
         )
         .replace(
@@ -216,11 +216,11 @@ fn what_is_wrong_is_said_in_one_line_each() {
             "desired_state_dir = \"/etc/people.d\"\n\
              [issuance]\nmass_change_guard = { issues = -1, per = \"0s\" }\n\
              [store]\nurl = \"postgres://me:hunter2@db/adapter\"\n\
-             [log]\nformat = \"journald\"",
+             [log]\nformat = \"syslog\"",
             "desired_state_dir: \"/etc/people.d\" is no directory (in config.toml)\n\
              issuance.mass_change_guard.issues: must be a whole number from 0 to 4294967295, not -1, or \"off\" (in config.toml)\n\
              issuance.mass_change_guard.per: must be at least 1s, not \"0s\" (in config.toml)\n\
-             log.format: \"journald\": not yet (in config.toml)\n\
+             log.format: must be \"auto\" or \"journald\" or \"json\" or \"text\", not \"syslog\" (in config.toml)\n\
              store.url: PostgreSQL: not yet (in config.toml)",
         ),
         (

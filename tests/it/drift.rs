@@ -5,6 +5,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::process_support::{MANAGER, Person, Site, send, until};
+use crate::support::alerts::raises;
 
 const SIMULATOR: &str = "environment = \"simulator\"";
 const USERS: &str = "/credential-management/customer/7001234/users";
@@ -70,6 +71,7 @@ fn a_revoked_key_is_reported_and_comes_back_on_request() {
     revoke(&site, key);
     let line = site.daemon().tells("drift.found");
     assert_eq!(line["drift.what"], "key_revoked");
+    raises("OrigoDriftFound", &line);
     assert_eq!(line["identity.id"], json!(ada.identity));
     assert_eq!(line["drift.repaired"], false);
     let text = why(&site, &ada.automation);

@@ -65,6 +65,8 @@ mod drift;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod lifecycle;
@@ -76,6 +78,8 @@ mod loops;
 mod lost;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod monitoring;
 #[cfg(test)]
 mod online;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::process_support::{ACCESS_SYSTEM, Site, until};
+use crate::support::alerts::raises;
 
 const HEADER: &str =
     "user_identity_key,full_name,email_address,access_system,card_format,facility_code\n";
@@ -155,7 +156,7 @@ fn the_guard_holds_a_file_that_would_revoke_too_much_until_somebody_releases_it(
         told["pruned"],
         json!({ "credentials": 3, "keys": 3, "held": true })
     );
-    site.daemon().tells("guard.held");
+    raises("OrigoGuardHeld", &site.daemon().tells("guard.held"));
     let held = site.daemon().told("identity.changed").into_iter();
     let held = held
         .filter(|line| line["state"]["to"] == "held: guard" || line["state.to"] == "held: guard");

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::process_support::{
     ADAPTER, MANAGER, PART_NUMBER, Person, Process, Simulator, Site, configure, id, until,
 };
+use crate::support::alerts::raises;
 
 /// Waits until so many children are issued, and returns them.
 fn issued(site: &Site, person: &Person, wanted: usize) -> Vec<Value> {
@@ -328,6 +329,7 @@ fn a_wrong_secret_pauses_and_loses_nothing() {
     let paused = site.daemon().tells("service.paused");
     assert_eq!(paused["condition"], "refused", "{paused}");
     assert!(!paused.to_string().contains("mistyped"));
+    raises("OrigoServiceDown", &paused);
     assert_eq!(site.send("GET", "/healthz", "", b"").status, 200);
     assert_eq!(site.send("GET", "/readyz", "", b"").status, 200);
     until("a second try of the login", || {

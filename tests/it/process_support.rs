@@ -155,6 +155,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: Value,
+    /// As it came.
+    pub(crate) text: String,
 }
 
 /// One request on a connection of its own; `None` where nobody answers.
@@ -182,6 +184,7 @@ pub(crate) fn send(
         status: head.split(' ').nth(1)?.parse().ok()?,
         head: head.to_lowercase(),
         body: serde_json::from_str(body).unwrap_or(Value::Null),
+        text: body.to_owned(),
     })
 }
 

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::process_support::{ADAPTER, Person, Site, until};
+use crate::support::alerts::raises;
 
 /// A command on the site's files.
 fn carry_out(site: &Site, arguments: &[&str]) -> Output {
@@ -45,7 +46,10 @@ fn lives_on(site: &Site, person: &Person) {
 
 /// After it went back: held, read, and no second key.
 fn catches_up(site: &mut Site, person: &Person) {
-    site.daemon().tells("store.regressed");
+    raises(
+        "OrigoStoreRegressed",
+        &site.daemon().tells("store.regressed"),
+    );
     let first = holds(site);
     if first != json!([]) {
         assert_eq!(first[0]["reason"], "state_regressed");

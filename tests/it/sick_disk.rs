@@ -11,6 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::process_support::{PART_NUMBER, Person, Process, Site, until};
+use crate::support::alerts::raises;
 use crate::support::machine::{not_run, untraceable};
 
 /// A small file system of its own, gone with the test.
@@ -164,6 +165,8 @@ impl Scene {
             let failed = self.site.daemon.as_ref().unwrap().told("store.failed");
             (failed.len() >= failures + 8).then_some(())
         });
+        let failed = self.site.daemon().told("store.failed");
+        raises("OrigoStoreFailed", &failed[failures]);
         // All that was acknowledged, and nothing that was refused.
         assert_eq!(self.people(), 2 + guests - 1);
         assert_eq!(self.site.send("GET", "/healthz", "", b"").status, 200);

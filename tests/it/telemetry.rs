@@ -31,6 +31,25 @@ fn the_document_lists_exactly_the_events() {
 }
 
 #[test]
+fn whatever_is_on_the_list_is_written_somewhere() {
+    let list = include_str!("../../src/telemetry.rs").lines();
+    let list = list.filter_map(|line| line.trim().split_once(" = \"OA-"));
+    let names: Vec<_> = list.map(|(name, _)| name).collect();
+    assert_eq!(names.len(), EVENTS.len());
+    let sources = sources(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let text: String = sources
+        .iter()
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let written = |name: &&str| {
+        let ends = [",", ";"].map(|end| format!("emit!({name}{end}"));
+        ends.iter().any(|start| text.contains(start))
+    };
+    let (_, unwritten): (Vec<_>, Vec<_>) = names.into_iter().partition(written);
+    assert!(unwritten.is_empty(), "{unwritten:?}");
+}
+
+#[test]
 fn nothing_is_logged_beside_the_list() {
     let bare = [
         "trace!(", "debug!(", "info!(", "warn!(", "error!(", "event!(",

@@ -21,6 +21,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use crate::support::alerts::raises;
+use crate::support::lines::Lines;
 use crate::support::scene::{START, policy};
 
 const WORKSPACE: Uuid = Uuid::from_u128(0x77);
@@ -274,6 +276,7 @@ async fn an_event_is_given_up_after_the_schedule() {
 
 #[tokio::test]
 async fn five_days_without_a_success_disable() {
+    let lines = Lines::listen();
     let world = World::new();
     let webhook = world.webhook().await;
     world.receiver.answers(&[FAILED; 200]);
@@ -286,6 +289,9 @@ async fn five_days_without_a_success_disable() {
     world.wait_until(START.plus(DISABLED_AFTER));
     world.turn().await;
     assert!(!world.enabled().await);
+    let told = lines.told("webhook.disabled");
+    assert_eq!(told.len(), 1);
+    raises("OrigoWebhookDisabled", &told[0]);
     world.receiver.take();
     world.happen(9).await;
     assert_eq!(world.turn().await, None);

@@ -13,13 +13,14 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::store::Error;
 
 /// Only ever added to; the schema version is their number.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/sqlite/0001_initial.sql"),
     include_str!("../migrations/sqlite/0002_events.sql"),
     include_str!("../migrations/sqlite/0003_client_sessions.sql"),
     include_str!("../migrations/sqlite/0004_windows_and_feeds.sql"),
     include_str!("../migrations/sqlite/0005_holds.sql"),
     include_str!("../migrations/sqlite/0006_stock.sql"),
+    include_str!("../migrations/sqlite/0007_owed_since.sql"),
 ];
 
 /// "OAdp": marks the file as ours.

@@ -19,7 +19,7 @@ const LOAD: &str =
     "SELECT id, revision, state, claim_token, lease_until FROM identities WHERE id = ?1";
 // `IS` finds NULL as well, and uses the index as `=` would.
 const DUE: &str = "\
-    SELECT e.identity, e.lane, e.line
+    SELECT e.identity, e.lane, e.line, e.owed_since
     FROM effects AS e INDEXED BY effects_line JOIN identities AS i ON i.id = e.identity
     WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3
         AND (i.claim_token IS NULL OR e.class IN ('removal', 'import'))
@@ -31,7 +31,7 @@ const NEXT_DUE: &str = "\
     ORDER BY e.not_before LIMIT 1";
 // The same where the issues of some part numbers are held.
 const DUE_PARTS: &str = "\
-    SELECT e.identity, e.lane, e.line
+    SELECT e.identity, e.lane, e.line, e.owed_since
     FROM effects AS e INDEXED BY effects_line JOIN identities AS i ON i.id = e.identity
     WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3 AND i.claim_token IS NULL
         AND NOT EXISTS (SELECT 1 FROM holds AS h
@@ -45,7 +45,7 @@ const NEXT_PARTS: &str = "\
     ORDER BY e.not_before LIMIT 1";
 // The same where new calls are held: of the class only what is unknown is read.
 const DUE_HELD: &str = "\
-    SELECT e.identity, e.lane, e.line
+    SELECT e.identity, e.lane, e.line, e.owed_since
     FROM effects AS e INDEXED BY effects_unknown JOIN identities AS i ON i.id = e.identity
     WHERE e.manager IS ?1 AND e.class = 'issue' AND substr(e.lane, 1, 6) <> '{\"Key\"'
         AND e.not_before <= ?2 AND i.claim_token IS NULL
@@ -74,6 +74,10 @@ const QUEUE: &str = "\
     WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3
         AND (i.claim_token IS NULL OR e.class IN ('removal', 'import'))
     ORDER BY e.line";
+const OLDEST: &str = "\
+    SELECT identity, lane, line, owed_since FROM effects INDEXED BY effects_oldest
+    WHERE manager IS ?1 AND class = ?2 AND class IN ('withdrawal', 'removal', 'import')
+    ORDER BY owed_since LIMIT 1";
 const JOURNAL: &str = "\
     SELECT seq, at, cause, entity, from_state, to_state, hash FROM journal
     WHERE identity = ?1 ORDER BY seq";
@@ -81,7 +85,8 @@ const JOURNAL: &str = "\
 const COUNTS: &str = "\
     SELECT 0, '', count(*) FROM entities WHERE kind = ?1
     UNION ALL SELECT 1, '', count(*) FROM identities WHERE claim_token IS NOT NULL
-    UNION ALL SELECT 2, class, count(*) FROM effects GROUP BY class";
+    UNION ALL SELECT 2, class, count(*) FROM effects GROUP BY class
+    UNION ALL SELECT 3, '', count(*) FROM deliveries";
 
 pub(super) fn load(conn: &Connection, id: IdentityId) -> Result<Option<Loaded>, Error> {
     let mut statement = conn.prepare_cached(LOAD)?;
@@ -111,15 +116,31 @@ pub(super) fn due(conn: &Connection, query: DueQuery) -> Result<Vec<Due>, Error>
         statement.query(params![manager, class, query.now.0, query.limit])?
     };
     while let Some(row) = rows.next()? {
-        let identity = IdentityId(Cells::new(row, "effects", "?").get(0)?);
-        let cells = Cells::new(row, "effects", identity);
-        due.push(Due {
-            identity,
-            lane: cells.get_json(1)?,
-            since: Timestamp(cells.get(2)?),
-        });
+        due.push(due_of(row)?);
     }
     Ok(due)
+}
+
+/// Expects `identity, lane, line, owed_since`.
+fn due_of(row: &rusqlite::Row<'_>) -> Result<Due, Error> {
+    let identity = IdentityId(Cells::new(row, "effects", "?").get(0)?);
+    let cells = Cells::new(row, "effects", identity);
+    Ok(Due {
+        identity,
+        lane: cells.get_json(1)?,
+        since: Timestamp(cells.get(2)?),
+        owed_since: Timestamp(cells.get(3)?),
+    })
+}
+
+pub(super) fn oldest_owed(
+    conn: &Connection,
+    system: AcsSystemId,
+    class: Class,
+) -> Result<Option<Due>, Error> {
+    let mut statement = conn.prepare_cached(OLDEST)?;
+    let mut rows = statement.query(params![system.0, class.name()])?;
+    rows.next()?.map(due_of).transpose()
 }
 
 pub(super) fn agenda(
@@ -267,6 +288,7 @@ pub(super) fn counts(conn: &Connection) -> Result<Counts, Error> {
         match cells.get::<i64>(0)? {
             0 => counts.identities = count,
             1 => counts.claims = count,
+            3 => counts.deliveries = count,
             _ => {
                 counts.owed.insert(cells.get(1)?, count);
             }

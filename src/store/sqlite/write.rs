@@ -25,13 +25,13 @@ const PUT: &str = "\
         lease_until = excluded.lease_until";
 // Effects and index rows go with it, by foreign key.
 const REMOVE: &str = "DELETE FROM identities WHERE id = ?1";
-const OWED: &str =
-    "SELECT lane, manager, class, not_before, effect, line FROM effects WHERE identity = ?1";
+const OWED: &str = "SELECT lane, manager, class, not_before, effect, line, owed_since FROM effects WHERE identity = ?1";
 const PUT_OWED: &str = "\
-    INSERT INTO effects (identity, lane, manager, class, not_before, effect, line)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    INSERT INTO effects (identity, lane, manager, class, not_before, effect, line, owed_since)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
     ON CONFLICT (identity, lane) DO UPDATE SET manager = excluded.manager, class = excluded.class,
-        not_before = excluded.not_before, effect = excluded.effect, line = excluded.line";
+        not_before = excluded.not_before, effect = excluded.effect, line = excluded.line,
+        owed_since = excluded.owed_since";
 const REMOVE_OWED: &str = "DELETE FROM effects WHERE identity = ?1 AND lane = ?2";
 const PUT_ROW: &str = "\
     INSERT INTO entities (kind, id, identity, created_at, acs_system, acs_user, parent)
@@ -180,6 +180,7 @@ struct Order {
     not_before: i64,
     effect: String,
     line: i64,
+    owed_since: i64,
 }
 
 /// Touches only what differs: most commits leave most lanes as they are.
@@ -194,11 +195,15 @@ fn replace_owed(
         let lane = json(lane)?;
         let known = before.remove(&lane);
         let effect = json(&owed.effect)?;
-        let since = known.as_ref().filter(|known| known.effect == effect);
-        let since = since.map_or(now.0, |known| known.line.min(now.0));
+        let same = known.as_ref().filter(|known| known.effect == effect);
+        let since = same.map_or(now.0, |known| known.line.min(now.0));
+        let class = owed.class.name().to_owned();
+        let owed_since = same.filter(|known| known.class == class);
+        let owed_since = owed_since.map_or(now.0, |known| known.owed_since.min(now.0));
         let order = Order {
             manager: owed.manager.map(|manager| manager.0),
-            class: owed.class.name().to_owned(),
+            class,
+            owed_since,
             not_before: owed.not_before.0,
             effect,
             line: owed.not_before.0.max(since),
@@ -212,6 +217,7 @@ fn replace_owed(
                 order.not_before,
                 order.effect,
                 order.line,
+                order.owed_since,
             ])?;
         }
     }
@@ -234,6 +240,7 @@ fn orders(conn: &Connection, id: IdentityId) -> Result<BTreeMap<String, Order>, 
             not_before: cells.get(3)?,
             effect: cells.get(4)?,
             line: cells.get(5)?,
+            owed_since: cells.get(6)?,
         };
         orders.insert(cells.get(0)?, order);
     }

@@ -101,6 +101,10 @@ impl Store for Broken {
         gone()
     }
 
+    fn oldest_owed(&self, _: AcsSystemId, _: Class) -> Verb<'_, Option<Due>> {
+        gone()
+    }
+
     fn check(&self) -> Verb<'_, ()> {
         gone()
     }

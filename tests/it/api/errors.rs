@@ -230,6 +230,7 @@ async fn probes_need_no_key() {
 
 #[tokio::test]
 async fn without_a_store_everything_is_unavailable() {
+    let lines = crate::support::lines::Lines::listen();
     let world = World::over(std::sync::Arc::new(super::broken::Broken));
     for (path, body) in [
         ("/user_identities/create", json!({})),
@@ -246,6 +247,9 @@ async fn without_a_store_everything_is_unavailable() {
         assert!(!answer.text.contains("disk"), "{}", answer.text);
         assert!(answer.headers.contains_key("retry-after"));
     }
+    let failed = lines.told("api.failed");
+    assert_eq!(failed.len(), 4);
+    crate::support::alerts::raises("OrigoRequestFailed", &failed[0]);
     let ready = world.get("/readyz").await;
     assert_eq!(ready.error(), (503, "service_unavailable".into()));
     assert_eq!(world.get("/healthz").await.status, 200);

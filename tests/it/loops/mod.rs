@@ -5,6 +5,7 @@ mod drift;
 mod engine;
 mod hints;
 mod holds;
+mod late;
 mod phones;
 mod poller;
 mod quarantine;
@@ -75,6 +76,8 @@ enum Line {
     Hanging,
     /// No login is let in.
     Locked,
+    /// Whatever is to be deleted is in use.
+    InUse,
 }
 
 struct Wire {
@@ -106,7 +109,12 @@ impl Transport for Wire {
                 let locked = http::Response::builder().status(401).body(Bytes::new());
                 return Box::pin(async move { Ok(locked.unwrap()) });
             }
-            Line::Locked
+            Line::InUse if request.method() == http::Method::DELETE => {
+                let in_use = http::Response::builder().status(409).body(Bytes::new());
+                return Box::pin(async move { Ok(in_use.unwrap()) });
+            }
+            Line::InUse
+            | Line::Locked
             | Line::Good
             | Line::GoodOnce
             | Line::Down

@@ -10,6 +10,8 @@ use origo_adapter::simulator::Fault;
 use origo_adapter::store::Feed;
 
 use super::{Line, Rig, WINDOW};
+use crate::support::alerts::raises;
+use crate::support::lines::Lines;
 use crate::support::manager::budget;
 use crate::support::scene;
 
@@ -206,9 +208,11 @@ async fn a_size_that_only_looks_like_a_limit_is_believed_after_a_second_look() {
 
 #[tokio::test]
 async fn a_moment_with_more_than_an_answer_holds_is_a_gap_and_reading_goes_on() {
+    let lines = Lines::listen();
     let (mut rig, mut poller) = busy(Some(20), 30, Duration::ZERO).await;
     let (_, found) = read_on(&mut poller).await;
     assert_eq!(found, 20, "of 60");
+    raises("OrigoFeedCut", &lines.told("feed.cut")[0]);
     assert!(saved(&rig).await.gaps > 0);
     assert_eq!(rig.manager.progress.get().1, saved(&rig).await.gaps);
     rig.pass(Duration::from_mins(5));
@@ -275,4 +279,48 @@ async fn a_moment_that_is_too_large_is_left_out_and_told() {
     while rig.works().await != "create_user" {}
     rig.pass(Duration::from_secs(20));
     assert_eq!(read_on(&mut poller).await.1, 2);
+}
+
+#[tokio::test]
+async fn a_feed_that_does_not_tell_of_what_we_did_is_told_to_be_deaf_once() {
+    let lines = Lines::listen();
+    let mut rig = Rig::new(|_| {});
+    let mut poller = poller(&rig).await;
+    rig.wire
+        .hid
+        .lock()
+        .unwrap()
+        .faults_mut()
+        .set(Fault::EventMissing, 1.0);
+    for n in 1..=3 {
+        rig.launch(n).await;
+        while rig.works().await != "create_user" {}
+        poller.turn().await.unwrap();
+        assert!(lines.told("feed.deaf").is_empty(), "{n} may still be told");
+        rig.pass(Duration::from_secs(301));
+    }
+    for _ in 0..3 {
+        while let Polled::More(_) = poller.turn().await.unwrap() {}
+        rig.pass(Duration::from_secs(5));
+    }
+    assert!(
+        rig.manager.must_read_waiting(),
+        "the reading plan takes over"
+    );
+    let told = lines.told("feed.deaf");
+    assert_eq!(told.len(), 1);
+    raises("OrigoFeedDeaf", &told[0]);
+
+    rig.wire
+        .hid
+        .lock()
+        .unwrap()
+        .faults_mut()
+        .set(Fault::EventMissing, 0.0);
+    rig.launch(9).await;
+    while rig.works().await != "create_user" {}
+    rig.pass(Duration::from_secs(20));
+    while let Polled::More(_) = poller.turn().await.unwrap() {}
+    assert_eq!(lines.told("feed.heard").len(), 1);
+    assert!(!rig.manager.must_read_waiting());
 }

@@ -164,6 +164,9 @@ impl Store for FusedStore {
     ) -> Verb<'_, BTreeMap<Class, Vec<Timestamp>>> {
         fused!(self, self.store.queue(manager, now))
     }
+    fn oldest_owed(&self, system: AcsSystemId, class: Class) -> Verb<'_, Option<Due>> {
+        fused!(self, self.store.oldest_owed(system, class))
+    }
     fn check(&self) -> Verb<'_, ()> {
         fused!(self, self.store.check())
     }

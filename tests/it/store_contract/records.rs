@@ -290,6 +290,42 @@ pub(super) async fn tells_the_queue(store: &dyn Store) {
     assert_eq!(queue[&Class::Issue], [at(20), at(30)], "2 is claimed");
 }
 
+pub(super) async fn tells_what_is_owed_longest(store: &dyn Store) {
+    let lane = Lane::Read(MANAGER);
+    let owing_at = |n, revision, now, class, due| Commit {
+        now: at(now),
+        ..owing(
+            commit(n, revision),
+            &[(lane.clone(), read_user(class, at(due)))],
+        )
+    };
+    let oldest = async |class| {
+        let oldest = store.oldest_owed(MANAGER, class).await.unwrap();
+        oldest.map(|owed| (owed.identity, owed.owed_since))
+    };
+    put(store, owing_at(1, 0, 5, Class::Import, 5)).await;
+    assert_eq!(
+        oldest(Class::Withdrawal).await,
+        None,
+        "nothing is withdrawn"
+    );
+    assert_eq!(oldest(Class::Import).await, Some((id(1), at(5))));
+    put(store, owing_at(1, 1, 10, Class::Withdrawal, 10)).await;
+    put(store, owing_at(2, 0, 20, Class::Withdrawal, 20)).await;
+    assert_eq!(oldest(Class::Withdrawal).await, Some((id(1), at(10))));
+    assert_eq!(oldest(Class::Import).await, None);
+    // It is put off again and again, and under way.
+    put(store, owing_at(1, 2, 30, Class::Withdrawal, 60)).await;
+    put(store, owing_at(1, 3, 90, Class::Withdrawal, 990)).await;
+    put(store, taking(commit(1, 4), slot(1, &[], at(99)))).await;
+    assert_eq!(oldest(Class::Withdrawal).await, Some((id(1), at(10))));
+    put(store, owing(commit(1, 5), &[])).await;
+    assert_eq!(oldest(Class::Withdrawal).await, Some((id(2), at(20))));
+    let elsewhere = AcsSystemId(Uuid::from_u128(0xE15E));
+    let oldest = store.oldest_owed(elsewhere, Class::Withdrawal).await;
+    assert_eq!(oldest.unwrap(), None);
+}
+
 pub(super) async fn what_is_owed_keeps_its_place_in_line(store: &dyn Store) {
     let lane = Lane::Read(MANAGER);
     let owing_at = |revision, now, class, due| Commit {

@@ -9,6 +9,7 @@ use origo_adapter::core::ids::AcsSystemId;
 use origo_adapter::core::window::READING_SHARE;
 use origo_adapter::engine::Engine;
 use origo_adapter::gate::{Forbidden, Gate};
+use origo_adapter::manager::histogram::Histogram;
 use origo_adapter::manager::{Echo, Manager, Polling, Progress, Shelf};
 use origo_adapter::origo::{Client, Sending, Settings, Transport};
 
@@ -65,6 +66,7 @@ pub(crate) fn hq(id: AcsSystemId, transport: Arc<dyn Transport>, engine: &Arc<En
         adopt: tokio::sync::Notify::default(),
         hint: tokio::sync::Notify::default(),
         echo: Echo::default(),
+        issue_waits: Histogram::default(),
     }
 }
 

@@ -18,10 +18,10 @@ fn every_test_that_the_threat_model_names_is_there() {
         .iter()
         .filter(|(module, _)| *module != "module")
         .filter(|(module, name)| {
-            let test = format!("fn {name}(");
+            let begins = format!("fn {name}(");
             !files
                 .iter()
-                .any(|(stem, text)| stem == module && text.contains(&test))
+                .any(|(stem, text)| stem == module && text.contains(&begins))
         })
         .collect();
     assert!(gone.is_empty(), "no such tests: {gone:?}");

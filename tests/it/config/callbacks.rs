@@ -52,11 +52,14 @@ fn what_is_wrong_with_a_receiver_is_said_and_no_secret_with_it() {
              callbacks.listn: unknown key (in config.toml)",
         ),
     ] {
-        let mut text = format!("[callbacks]\n{text}");
-        if let Some(held) = held {
+        let secret = held.map_or(String::new(), |held| {
             fs::write(&path, held).unwrap();
-            text += &format!("secret_file = {path:?}\n");
-        }
+            format!("secret_file = {path:?}\n")
+        });
+        let text = format!(
+            "[callbacks]\n{text}{}{secret}",
+            if text.ends_with('\n') { "" } else { "\n" }
+        );
         assert_eq!(site.complaints(&text, &[]), wanted, "{text}");
     }
 }

@@ -1,10 +1,11 @@
 //! What is logged in a test's own thread while it looks on.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use serde_json::Value;
-use tracing::subscriber::DefaultGuard;
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
@@ -27,9 +28,14 @@ impl io::Write for Page {
     }
 }
 
+/// With a single subscriber in the whole process, `tracing` asks only the thread that meets an event first whether
+/// anybody listens; with two it asks both.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+
 impl Lines {
     /// Listens until it is dropped.
     pub(crate) fn listen() -> Self {
+        LazyLock::force(&SECOND);
         let page = Page::default();
         let writer = page.clone();
         let lines = tracing_subscriber::fmt::layer()

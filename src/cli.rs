@@ -405,9 +405,21 @@ fn check_online(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn load(named: Option<&Path>) -> Result<Config, config::Error> {
+    config::load(file(named), config::environment())
+}
+
+fn load_store(named: Option<&Path>) -> Result<config::Store, config::Error> {
+    config::load_store(file(named), config::environment())
+}
+
+fn load_listen(named: Option<&Path>) -> Result<config::Listen, config::Error> {
+    config::load_listen(file(named), config::environment())
+}
+
+/// The file that was named, else the usual one if it is there.
+fn file(named: Option<&Path>) -> Option<&Path> {
     let usual = Path::new(CONFIG_FILE);
-    let path = named.or_else(|| usual.exists().then_some(usual));
-    config::load(path, config::environment())
+    named.or_else(|| usual.exists().then_some(usual))
 }
 
 fn check(path: Option<&Path>, options: &Check) -> anyhow::Result<ExitCode> {

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{FAILED, load, say, unavailable};
+use super::{FAILED, load_store, say, unavailable};
 use crate::store::journal::hex;
 use crate::store::sqlite::audit::{self, Audit};
 
@@ -30,7 +30,7 @@ pub(super) struct Verify {
 
 /// Exit code 1 where a row is not as it was written.
 pub(super) fn verify(config: Option<&Path>, options: &Verify) -> anyhow::Result<ExitCode> {
-    let path = load(config)?.store.path;
+    let path = load_store(config)?.path;
     let audit = audit::verify(&path).map_err(anyhow::Error::from);
     let audit = audit
         .map_err(unavailable)

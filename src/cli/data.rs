@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
 
-use super::{load, say, unavailable};
+use super::{load_store, say, unavailable};
 use crate::clock::{Clock as _, SystemClock};
 use crate::core::ids::Timestamp;
 use crate::store::sqlite::copies;
@@ -39,7 +39,7 @@ pub(super) struct Migrate {
 
 /// The daemon may run.
 pub(super) fn backup(config: Option<&Path>, options: &Backup) -> anyhow::Result<ExitCode> {
-    let (path, file) = (load(config)?.store.path, &options.file);
+    let (path, file) = (load_store(config)?.path, &options.file);
     if file.exists() {
         bail!("{} exists, and is not written over", file.display());
     }
@@ -60,7 +60,7 @@ pub(super) fn backup(config: Option<&Path>, options: &Backup) -> anyhow::Result<
 
 /// No daemon may run.
 pub(super) fn restore(config: Option<&Path>, options: &Restore) -> anyhow::Result<ExitCode> {
-    let (path, file) = (load(config)?.store.path, &options.file);
+    let (path, file) = (load_store(config)?.path, &options.file);
     let now = Timestamp(SystemClock.now());
     let kept = copies::restore(file, &path, now).map_err(anyhow::Error::from);
     let kept = kept.map_err(unavailable).with_context(|| {
@@ -88,7 +88,7 @@ pub(super) fn restore(config: Option<&Path>, options: &Restore) -> anyhow::Resul
 
 /// No daemon may run; it does the same when it starts.
 pub(super) fn migrate(config: Option<&Path>, options: &Migrate) -> anyhow::Result<ExitCode> {
-    let path = load(config)?.store.path;
+    let path = load_store(config)?.path;
     let migrated = copies::migrate(&path).map_err(anyhow::Error::from);
     let (before, after) = migrated
         .map_err(unavailable)

@@ -24,15 +24,20 @@ pub(super) struct Hold {
 
 /// Prints what holds it from now on.
 pub(super) fn hold(config: Option<&Path>, options: &Hold) -> anyhow::Result<ExitCode> {
-    ask(config, options, "/adapter/hold")
+    ask(config, options, "/adapter/hold", "not held")
 }
 
 /// Prints what still holds it.
 pub(super) fn release(config: Option<&Path>, options: &Hold) -> anyhow::Result<ExitCode> {
-    ask(config, options, "/adapter/release")
+    ask(config, options, "/adapter/release", "nothing holds it now")
 }
 
-fn ask(config: Option<&Path>, options: &Hold, path: &str) -> anyhow::Result<ExitCode> {
+fn ask(
+    config: Option<&Path>,
+    options: &Hold,
+    path: &str,
+    nothing: &str,
+) -> anyhow::Result<ExitCode> {
     let asked = match &options.target {
         None => json!({ "all": true }),
         Some(id) if Uuid::try_parse(id).is_ok() => json!({ "id": id }),
@@ -46,7 +51,7 @@ fn ask(config: Option<&Path>, options: &Hold, path: &str) -> anyhow::Result<Exit
     } else {
         let lines: Vec<String> = holds.as_array().into_iter().flatten().map(line).collect();
         if lines.is_empty() {
-            "not held".to_owned()
+            nothing.to_owned()
         } else {
             lines.join("\n")
         }

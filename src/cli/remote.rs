@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::target::Target;
-use super::{Refusal, load, runtime, say};
+use super::{Refusal, load_listen, runtime, say};
 
 /// A daemon answers from its own store, at once.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -142,7 +142,7 @@ impl Asked {
     pub(super) fn daemon(&self, config: Option<&Path>) -> anyhow::Result<Daemon> {
         let target = match &self.api {
             Some(target) => target.clone(),
-            None => Target::of(&load(config)?.api.listen),
+            None => Target::of(&load_listen(config)?),
         };
         let mut trusted = Vec::new();
         if let Some(path) = &self.api_ca_file {
@@ -174,7 +174,9 @@ impl Asked {
             let text = std::fs::read_to_string(path);
             let text =
                 text.with_context(|| format!("reading {} (--api-key-file)", path.display()))?;
-            return Ok(text.trim().to_owned().into());
+            // What `api-key new` prints begins with the key.
+            let first = text.lines().next().unwrap_or_default();
+            return Ok(first.trim().to_owned().into());
         }
         let given = self.api_key.clone();
         given.context(

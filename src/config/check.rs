@@ -20,7 +20,7 @@ use super::values::{
 };
 use super::{
     AccessSystem, Api, ApiKey, Config, CredentialManager, Daemon, DesiredState, Error, Http,
-    Issuance, Log, MassChangeGuard, Proxy, Scope, Store, Webhooks,
+    Issuance, Listen, Log, MassChangeGuard, Proxy, Scope, Store, Webhooks,
 };
 use crate::telemetry::Format;
 
@@ -35,6 +35,29 @@ pub(super) fn check(layers: &Layers) -> Result<Config, Error> {
     let complaints = notes.into_complaints();
     match config {
         Some(config) if complaints.is_empty() => Ok(config),
+        _ => Err(Error { complaints }),
+    }
+}
+
+/// Checks `store` alone.
+pub(super) fn store_alone(layers: &Layers) -> Result<Store, Error> {
+    let notes = Notes::new(layers);
+    let store = store(notes.root().table("store"));
+    alone(notes, "store.", store)
+}
+
+/// Checks where the API listens, alone.
+pub(super) fn listen_alone(layers: &Layers) -> Result<Listen, Error> {
+    let notes = Notes::new(layers);
+    let listen = listen(&mut notes.root().table("api"));
+    alone(notes, "api.", listen)
+}
+
+fn alone<T>(notes: Notes<'_>, section: &str, value: Option<T>) -> Result<T, Error> {
+    let mut complaints = notes.into_complaints();
+    complaints.retain(|complaint| complaint.key.starts_with(section));
+    match value {
+        Some(value) if complaints.is_empty() => Ok(value),
         _ => Err(Error { complaints }),
     }
 }

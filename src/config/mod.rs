@@ -455,6 +455,31 @@ pub fn load(
     Ok(config)
 }
 
+/// Reads where the truth is kept, and nothing else: what stands in other sections may be wrong, or its secrets out of
+/// reach.
+pub fn load_store(
+    path: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Store, Error> {
+    let ours = environment.filter(|(name, _)| name != STATE_DIRECTORY);
+    let layers = layers::merge(path, ours).map_err(|complaint| Error {
+        complaints: vec![complaint],
+    })?;
+    check::store_alone(&layers)
+}
+
+/// Reads where the API listens, and nothing else, as [`load_store`] does.
+pub fn load_listen(
+    path: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Listen, Error> {
+    let ours = environment.filter(|(name, _)| name != STATE_DIRECTORY);
+    let layers = layers::merge(path, ours).map_err(|complaint| Error {
+        complaints: vec![complaint],
+    })?;
+    check::listen_alone(&layers)
+}
+
 /// Returns the part of the process's environment that is configuration.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()

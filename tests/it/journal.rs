@@ -277,7 +277,7 @@ fn catalog() -> String {
             text,
             "\n-- {message_id}\nSubject: {name} ({id})\nDefined-By: origo-adapter\n\
              Support: file:///usr/share/doc/origo-adapter/README.md\n\
-             Documentation: file:///usr/share/doc/origo-adapter/log-events.md\n\n{meaning}\n\n{advice}\n"
+             Documentation: file:///usr/share/doc/origo-adapter/docs/log-events.md\n\n{meaning}\n\n{advice}\n"
         )
         .unwrap();
     }

@@ -73,6 +73,19 @@ fn people_come_from_a_file_and_the_operator_sees_what_they_wait_for() {
 #[test]
 fn who_may_not_ask_is_told_so() {
     let site = Site::start();
+    // The whole of what `api-key new` prints may stand in the file.
+    let file = site.file("key");
+    fs::write(
+        &file,
+        format!("{}\n\n# lines for the configuration\n", site.key()),
+    )
+    .unwrap();
+    let known = Command::new(ADAPTER)
+        .args(["status", "--api", site.api()])
+        .args(["--api-key-file", file.to_str().unwrap()])
+        .env_remove("SEAM_API_KEY")
+        .output();
+    assert_eq!(known.unwrap().status.code(), Some(0));
     let mut command = Command::new(ADAPTER);
     let stranger = command
         .args(["status", "--api", site.api()])

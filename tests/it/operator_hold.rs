@@ -26,7 +26,10 @@ fn under_a_hold_nothing_is_made_and_after_it_everything() {
         let held = said(&ask(&site, &["hold", target]));
         assert!(held.starts_with(told), "{held}");
     }
-    assert_eq!(said(&ask(&site, &["release", "--all"])), "not held\n");
+    assert_eq!(
+        said(&ask(&site, &["release", "--all"])),
+        "nothing holds it now\n"
+    );
     let ada = site.enroll("Ada Okafor");
     site.credential(&ada);
     // The manager alone is held by now, across a crash as well.
@@ -56,7 +59,10 @@ fn under_a_hold_nothing_is_made_and_after_it_everything() {
     );
     let why = said(&ask(&site, &["why", &ada.automation]));
     assert!(why.contains("is held (operator) since "), "{why}");
-    assert_eq!(said(&ask(&site, &["release", &ada.identity])), "not held\n");
+    assert_eq!(
+        said(&ask(&site, &["release", &ada.identity])),
+        "nothing holds it now\n"
+    );
     assert_eq!(ask(&site, &["hold"]).status.code(), Some(2));
     assert_eq!(ask(&site, &["hold", "nowhere"]).status.code(), Some(1));
     site.stop_and_keep();

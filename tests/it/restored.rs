@@ -1,7 +1,7 @@
 //! The database as a file: copied, put back, and older than what was done. As processes, and counted at HID.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -147,4 +147,34 @@ fn a_database_is_migrated_once() {
     let version = told["to"].as_i64().unwrap();
     let again = said(&carry_out(&site, &["migrate"]));
     assert!(again.ends_with(&format!("has schema version {version} already\n")));
+}
+
+/// What an operator does while the daemon is stopped, and with it systemd's copies of the secrets.
+#[test]
+fn a_restore_needs_no_secret_and_leaves_the_database_to_the_daemons_account() {
+    let mut site = Site::start();
+    site.enroll("Ada Okafor");
+    site.stop_daemon();
+    let copy = site.file("copy.db");
+    fs::remove_file(site.file("origo-secret")).unwrap();
+    said(&carry_out(&site, &["backup", text(&copy)]));
+    said(&carry_out(&site, &["audit", "verify"]));
+    said(&carry_out(&site, &["migrate"]));
+    let key = site.file("key");
+    fs::write(&key, "seam_x\n").unwrap();
+    let asked = carry_out(&site, &["status", "--api-key-file", text(&key)]);
+    assert_eq!(asked.status.code(), Some(69), "nobody is there");
+
+    let file = site.file("state.db");
+    let daemon = if nix::unistd::Uid::effective().is_root() {
+        std::os::unix::fs::chown(&file, Some(65_534), Some(65_534)).unwrap();
+        65_534
+    } else {
+        println!("!!!! NOT RUN: a database of another account: only root may give files away");
+        nix::unistd::Uid::effective().as_raw()
+    };
+    said(&carry_out(&site, &["restore", text(&copy)]));
+    for name in ["state.db", "state.db.lock"] {
+        assert_eq!(site.file(name).metadata().unwrap().uid(), daemon, "{name}");
+    }
 }

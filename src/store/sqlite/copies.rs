@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, params};
@@ -57,6 +57,7 @@ fn put_in_place(partial: &Path, to: &Path) -> Result<(), Error> {
 /// copy was found good nothing is touched.
 pub fn restore(from: &Path, path: &Path, now: Timestamp) -> Result<Option<PathBuf>, Error> {
     let was_there = path.exists();
+    let owner = owner_to_be(path)?;
     let place = Place::take(path)?;
     let path = place.path();
     let new = beside(path, ".restoring");
@@ -74,11 +75,32 @@ pub fn restore(from: &Path, path: &Path, now: Timestamp) -> Result<Option<PathBu
         }
     }
     rename(&new, path)?;
+    give(path, owner)?;
+    give(&beside(path, ".lock"), owner)?;
     if !was_there {
         // Only the empty file that the lock made.
         fs::remove_file(&kept).ok();
     }
     Ok(was_there.then_some(kept))
+}
+
+/// User and group of the database as it was, else of its directory: root restores what a daemon's own account opens.
+fn owner_to_be(path: &Path) -> Result<(u32, u32), Error> {
+    let like = if path.exists() {
+        path
+    } else {
+        path.parent().unwrap_or(path)
+    };
+    let found = fs::metadata(like).map_err(|error| failed("look at", like, &error))?;
+    Ok((found.uid(), found.gid()))
+}
+
+fn give(path: &Path, (user, group): (u32, u32)) -> Result<(), Error> {
+    let now = fs::metadata(path).map_err(|error| failed("look at", path, &error))?;
+    if (now.uid(), now.gid()) == (user, group) {
+        return Ok(());
+    }
+    chown(path, Some(user), Some(group)).map_err(|error| failed("chown", path, &error))
 }
 
 /// It is ours, not newer than we, and not damaged.

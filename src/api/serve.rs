@@ -97,7 +97,9 @@ async fn connection(
     limits: Limits,
     _place: OwnedSemaphorePermit,
 ) {
-    let Some(stream) = stream.secure(limits.header_deadline).await else {
+    // A drain waits for requests, not for hands that were never given.
+    let shaken = soft.run_until_cancelled(stream.secure(limits.header_deadline));
+    let Some(Some(stream)) = shaken.await else {
         return;
     };
     let mut connection = http1::Builder::new()

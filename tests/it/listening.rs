@@ -154,8 +154,8 @@ async fn who_connects_and_says_nothing_holds_nobody_up() {
         .output()
         .unwrap();
     assert_told(&asked);
-    drop(silent);
     site.stop_daemon();
+    drop(silent);
 }
 
 #[test]

@@ -8,7 +8,7 @@ import time
 from common import OPEN, Daemon, Site, Table, options, say
 
 # So many writes share a sync of the disk, at most (src/store/sqlite/group.rs).
-BATCH = 256
+BATCH = 512
 
 asked = options(__doc__, rows=(100_000, 2000))
 site, table = Site(asked, "site"), Table()

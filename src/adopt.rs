@@ -189,10 +189,17 @@ impl Adopter {
         }
         let budget = &self.manager.mobile_identities;
         let slot = budget.slot(Uuid::new_v4(), Some(Class::Confirm), at);
-        Ok(match self.engine.store().take_slot(slot, None).await? {
-            Grant::Taken => None,
-            Grant::NotBefore(free) => Some(Next::NotBefore(in_wall_time(free))),
-        })
+        Ok(
+            match self
+                .engine
+                .store()
+                .take_slots(vec![slot], Vec::new())
+                .await?
+            {
+                Grant::Taken => None,
+                Grant::NotBefore(free) => Some(Next::NotBefore(in_wall_time(free))),
+            },
+        )
     }
 
     fn failed(&self, error: &str) -> Next {

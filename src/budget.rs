@@ -162,10 +162,17 @@ impl Ledger {
         };
         let now = self.engine.window_now().await?;
         let slot = budget.slot(Uuid::new_v4(), None, now);
-        Ok(match self.engine.store().take_slot(slot, None).await? {
-            Grant::Taken => None,
-            Grant::NotBefore(at) => Some(at.since(now)),
-        })
+        Ok(
+            match self
+                .engine
+                .store()
+                .take_slots(vec![slot], Vec::new())
+                .await?
+            {
+                Grant::Taken => None,
+                Grant::NotBefore(at) => Some(at.since(now)),
+            },
+        )
     }
 }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -115,6 +116,12 @@ struct Inner {
     died: Mutex<Option<String>>,
     beats: Mutex<BTreeMap<u64, Arc<Pulse>>>,
     next_beat: AtomicU64,
+    begun: Instant,
+}
+
+/// How many there were in so long.
+fn looks(time: Duration) -> u32 {
+    u32::try_from(time.as_millis() / LOOK.as_millis()).unwrap_or(u32::MAX - 1)
 }
 
 #[derive(Debug)]
@@ -146,6 +153,25 @@ impl Beat {
     pub fn turn(&self) {
         self.pulse.age_ms.store(0, Ordering::Relaxed);
     }
+
+    /// The next of the moments, 15 s apart, at which all that has nothing to do looks up: at once, so that the processor
+    /// is woken once for all of them. Later than now.
+    #[must_use]
+    pub fn next_look(&self) -> Instant {
+        let since = self.of.begun.elapsed();
+        self.of.begun + LOOK * (looks(since) + 1)
+    }
+
+    /// The look that is nearest to `until`; `until` itself where that is soon.
+    #[must_use]
+    pub fn nearest_look(&self, until: Instant) -> Instant {
+        let nearest = self.of.begun + LOOK * looks(until.duration_since(self.of.begun) + LOOK / 2);
+        if nearest > Instant::now() {
+            nearest
+        } else {
+            until
+        }
+    }
 }
 
 impl Drop for Beat {
@@ -166,6 +192,7 @@ impl Lifecycle {
             died: Mutex::new(None),
             beats: Mutex::new(BTreeMap::new()),
             next_beat: AtomicU64::new(0),
+            begun: Instant::now(),
         }))
     }
 
@@ -262,7 +289,7 @@ impl Lifecycle {
 
     /// Waits for a reason to end, drains, cuts if need be, and says how it went.
     pub async fn run(&self, mut signals: Signals) -> Outcome {
-        let mut watch = Watch::new();
+        let mut watch = Watch::new(self.0.begun);
         loop {
             tokio::select! {
                 () = self.0.soft.cancelled() => break,
@@ -313,11 +340,11 @@ struct Watch {
 }
 
 impl Watch {
-    fn new() -> Self {
+    fn new(begun: Instant) -> Self {
         // systemd asks for a sign within the whole period; half of it leaves room.
         let asked = sd_notify::watchdog_enabled().map(|period| period / 2);
         let every = asked.map_or(LOOK, |half| half.min(LOOK));
-        let mut ticks = tokio::time::interval(every);
+        let mut ticks = tokio::time::interval_at(begun + every, every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         Self {
             ticks,

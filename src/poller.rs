@@ -19,9 +19,14 @@ use crate::emit;
 use crate::engine::Engine;
 use crate::manager::{Hearing, Manager, Polling};
 use crate::origo::{self, RawEvent, Trouble};
-use crate::store::{Error, Feed, Grant};
+use crate::store::{Error, Feed, Grant, Slot};
 use crate::telemetry::{FEED_CUT, FEED_DEAF, FEED_HEARD, POLL_DONE, POLL_FAILED, POLL_RECOVERED};
 use crate::worker::{self, Paused};
+
+/// Places for so much time are taken at once where nothing happens: one write for all of them. No more than this part of
+/// the window, for what is not used of them still counts.
+const AHEAD: Duration = Duration::from_secs(30);
+const AHEAD_SHARE: u32 = 40;
 
 /// An idle feed's cursor is saved this often: a restart reads so much again, at most.
 const SAVE_EVERY_MS: i64 = 60_000;
@@ -43,8 +48,12 @@ pub struct Poller {
     /// As it is in the store.
     saved: Feed,
     failing: bool,
-    /// The last call's slot, and how long it counts now that it was answered: noted with the next.
-    answered: Option<(Uuid, Timestamp)>,
+    /// Slots of calls that were answered, and how long each counts now: noted when the next are taken.
+    answered: Vec<(Uuid, Timestamp)>,
+    /// Slots that were taken and not used yet, and until when they may be.
+    ahead: (Vec<Uuid>, Timestamp),
+    /// The last answer told nothing new.
+    is_idle: bool,
     /// What is left to read of the stretch under way, the oldest last.
     pieces: Vec<Piece>,
     suspect: Option<Suspect>,
@@ -97,7 +106,9 @@ impl Poller {
             saved: feed.clone(),
             feed,
             failing: false,
-            answered: None,
+            answered: Vec::new(),
+            ahead: (Vec::new(), Timestamp(0)),
+            is_idle: false,
             pieces: Vec::new(),
             suspect: None,
             reach: FIRST_REACH,
@@ -112,12 +123,13 @@ impl Poller {
         if let Some(until) = manager.feed_gate.pass(at, manager.request_timeout * 2) {
             return Ok(Polled::NotBefore(now.plus(until.since(at))));
         }
-        let slot = manager.events.slot(Uuid::new_v4(), None, at);
-        let token = slot.token;
-        if let Grant::NotBefore(free) = self.engine.store().take_slot(slot, self.answered).await? {
-            manager.feed_gate.unused(at);
-            return Ok(Polled::NotBefore(now.plus(free.since(at))));
-        }
+        let token = match self.place(at).await? {
+            Ok(token) => token,
+            Err(free) => {
+                manager.feed_gate.unused(at);
+                return Ok(Polled::NotBefore(now.plus(free.since(at))));
+            }
+        };
         let piece = self.next_piece(now);
         let fetched = manager.client.events(piece.from.0, piece.until.0).await;
         let is_answered = match &fetched {
@@ -125,7 +137,8 @@ impl Poller {
             Err(error) => error.status.is_some() || error.trouble == Some(Trouble::Oversized),
         };
         let frees_at = self.engine.window_time().plus(manager.events.per());
-        self.answered = is_answered.then_some((token, frees_at));
+        self.answered
+            .extend(is_answered.then_some((token, frees_at)));
         let polled = match fetched {
             Ok(events) => {
                 self.recovered();
@@ -158,11 +171,59 @@ impl Poller {
                 Ok(Polled::Failed)
             }
         };
+        self.is_idle = matches!(polled, Ok(Polled::Done(0)));
         if polled.is_err() {
             // It is read again from the cursor, and all after it.
             self.start_over();
         }
         polled
+    }
+
+    /// A slot for a call that starts at `at`, or when there will be one.
+    async fn place(&mut self, at: Timestamp) -> Result<Result<Uuid, Timestamp>, Error> {
+        let (ahead, until) = &mut self.ahead;
+        if at > *until {
+            ahead.clear();
+        }
+        if let Some(token) = ahead.pop() {
+            return Ok(Ok(token));
+        }
+        let wanted = if self.is_idle { self.wanted(at) } else { 1 };
+        let mut grant = self.take(wanted, at).await?;
+        if wanted > 1 && grant.is_err() {
+            grant = self.take(1, at).await?;
+        }
+        Ok(grant)
+    }
+
+    /// How many places are taken at once while nothing happens.
+    fn wanted(&self, at: Timestamp) -> u32 {
+        let polls = AHEAD.as_millis() / self.polling.interval.as_millis().max(1);
+        let most = self.manager.events.limit(false, at) / AHEAD_SHARE;
+        u32::try_from(polls).unwrap_or(most).min(most).max(1)
+    }
+
+    async fn take(&mut self, count: u32, at: Timestamp) -> Result<Result<Uuid, Timestamp>, Error> {
+        let slots: Vec<Slot> = (0..count)
+            .map(|_| {
+                let mut slot = self.manager.events.slot(Uuid::new_v4(), None, at);
+                if count > 1 {
+                    slot.frees_at = slot.frees_at.plus(AHEAD);
+                }
+                slot
+            })
+            .collect();
+        let mut tokens: Vec<Uuid> = slots.iter().map(|slot| slot.token).collect();
+        let answered = self.answered.clone();
+        match self.engine.store().take_slots(slots, answered).await? {
+            Grant::NotBefore(free) => Ok(Err(free)),
+            Grant::Taken => {
+                self.answered.clear();
+                let first = tokens.pop();
+                self.ahead = (tokens, at.plus(AHEAD));
+                Ok(first.ok_or(at))
+            }
+        }
     }
 
     /// What is to be read next: the rest of the stretch under way, or a new one from a little before the cursor up to

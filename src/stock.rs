@@ -155,7 +155,12 @@ impl Keeper {
         let at = self.engine.window_now().await?;
         let budget = &self.manager.mobile_identities;
         let slot = budget.slot(Uuid::new_v4(), Some(Class::Confirm), at);
-        match self.engine.store().take_slot(slot, None).await? {
+        match self
+            .engine
+            .store()
+            .take_slots(vec![slot], Vec::new())
+            .await?
+        {
             Grant::Taken => Ok(()),
             Grant::NotBefore(free) => Err(Unread::Full(self.engine.now().plus(free.since(at)))),
         }

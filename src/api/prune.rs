@@ -181,7 +181,7 @@ pub(super) async fn room(
             at,
             frees_at: at.plus(guard.per),
         };
-        if let Grant::NotBefore(_) = store.take_slot(slot, None).await? {
+        if let Grant::NotBefore(_) = store.take_slots(vec![slot], Vec::new()).await? {
             return Ok(false);
         }
     }

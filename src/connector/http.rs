@@ -75,7 +75,9 @@ impl Desk {
         for due in self.connector.due(engine, BATCH).await? {
             let token = Uuid::new_v4();
             let slot = http.budget.slot(token, None, at);
-            if let Grant::NotBefore(free) = engine.store().take_slot(slot, None).await? {
+            if let Grant::NotBefore(free) =
+                engine.store().take_slots(vec![slot], Vec::new()).await?
+            {
                 return Ok(Next::Wait(Some(in_wall_time(free))));
             }
             if let Some(started) = Connector::start(engine, &due, token, lease).await? {

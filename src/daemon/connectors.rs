@@ -120,7 +120,7 @@ async fn work(desk: Desk, beat: Beat, soft: CancellationToken) {
             None => until,
         };
         tokio::select! {
-            () = rest(&desk.engine, until, heard, &soft) => {}
+            () = rest(&desk.engine, until, heard, &beat, &soft) => {}
             Some(_) = jobs.join_next() => {}
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::loops::{STORE_PAUSE, TURN_BOUND, sleep, store_failed};
+use super::loops::{STORE_PAUSE, TURN_BOUND, look, sleep, store_failed};
 use crate::core::identity::Identity;
 use crate::core::ids::Timestamp;
 use crate::core::index::Kind;
@@ -61,9 +61,6 @@ pub(super) async fn keep(engine: &Engine, file: &HeadFile) {
     }
 }
 
-/// Nothing is committed; the watchdog sees it turn.
-const IDLE: Duration = Duration::from_secs(20);
-
 /// Keeps the head now and then.
 pub(super) fn spawn(lifecycle: &Lifecycle, engine: &Arc<Engine>, file: &HeadFile) {
     let (engine, soft, file) = (Arc::clone(engine), lifecycle.soft(), file.clone());
@@ -80,7 +77,8 @@ pub(super) fn spawn(lifecycle: &Lifecycle, engine: &Arc<Engine>, file: &HeadFile
                 tokio::select! {
                     // Looked at above.
                     Ok(()) = commits.changed() => commits.mark_changed(),
-                    () = sleep(IDLE, &beat, &soft) => {}
+                    () = look(&beat) => beat.turn(),
+                    () = soft.cancelled() => {}
                 }
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::late::{self, Side};
@@ -25,16 +26,14 @@ use crate::worker::{self, Job, Next, Worker};
 
 /// Calls under way at once for one manager; one identity never has more than one.
 const CONCURRENCY: usize = 16;
-/// No loop sleeps longer: so a stepped clock is noticed, and the watchdog sees it turn.
-const LONGEST_SLEEP: Duration = Duration::from_secs(20);
+/// Who waits for commits looks into the store so often without one.
+const LONGEST_REST: Duration = Duration::from_mins(1);
 /// A paused feed's gate is looked at this often.
 const LOOK_AT_GATE: Duration = Duration::from_secs(5);
 /// Polls that hints ask for begin at least so far apart, however many hints come.
 const HINTS_APART: Duration = Duration::from_secs(2);
 /// A loop that has not turned for so long hangs.
 pub(super) const TURN_BOUND: Duration = Duration::from_mins(1);
-/// Abandoned claims are looked for this often.
-const RECOVER_EVERY: Duration = Duration::from_secs(30);
 /// Beyond its lease and a request's time, a claim's owner may still be writing (contract.md section 2, Leases).
 const TAKEOVER_SLACK: Duration = Duration::from_secs(30);
 /// After the store failed.
@@ -95,7 +94,7 @@ pub(super) fn spawn_adopter(lifecycle: &Lifecycle, engine: &Arc<Engine>, manager
                 }
             };
             tokio::select! {
-                () = rest(&engine, until, None, &soft) => {}
+                () = rest(&engine, until, None, &beat, &soft) => {}
                 () = manager.adopt.notified() => {}
             }
         }
@@ -119,7 +118,7 @@ pub(super) async fn spawn_stock(
                 store_failed(&error);
                 engine.now().plus(STORE_PAUSE)
             });
-            rest(&engine, Some(next), None, &soft).await;
+            rest(&engine, Some(next), None, &beat, &soft).await;
         }
     });
     Ok(())
@@ -136,7 +135,7 @@ async fn work(engine: Arc<Engine>, manager: Arc<Manager>, beat: Beat, soft: Canc
         if jobs.len() >= CONCURRENCY {
             tokio::select! {
                 _ = jobs.join_next() => {}
-                () = tokio::time::sleep(LONGEST_SLEEP) => {}
+                () = look(&beat) => {}
             }
             continue;
         }
@@ -146,10 +145,12 @@ async fn work(engine: Arc<Engine>, manager: Arc<Manager>, beat: Beat, soft: Canc
                 let (engine, manager) = (Arc::clone(&engine), Arc::clone(&manager));
                 jobs.spawn(async move { carry_out(&engine, &manager, job).await });
             }
-            Ok(Next::Wait(until)) => rest(&engine, until, Some(&mut commits), &soft).await,
+            Ok(Next::Wait(until)) => {
+                rest(&engine, until, Some(&mut commits), &beat, &soft).await;
+            }
             Err(error) => {
                 store_failed(&error);
-                rest(&engine, Some(engine.now().plus(STORE_PAUSE)), None, &soft).await;
+                sleep(STORE_PAUSE, &beat, &soft).await;
             }
         }
     }
@@ -180,7 +181,7 @@ async fn poll(
 ) {
     let (mut why, mut heeded) = (Why::Interval, None);
     while !soft.is_cancelled() {
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         let turn = poller.turn().await;
         let next = if why == Why::Hint && matches!(turn, Ok(Polled::Done(0))) {
             manager.hint.notify_one();
@@ -204,7 +205,7 @@ async fn poll(
             biased;
             () = sleep(pause, &beat, &soft) => Why::Interval,
             () = hinted(&manager, heeded), if !pause.is_zero() => {
-                heeded = Some(tokio::time::Instant::now());
+                heeded = Some(Instant::now());
                 let name = &manager.name;
                 emit!(CALLBACK_HEEDED, manager.name = %name; "a callback has the feed of {name} read now");
                 next
@@ -225,7 +226,7 @@ enum Why {
 }
 
 /// Waits for a hint, and for the time that must lie between two of them that are heeded.
-async fn hinted(manager: &Manager, heeded: Option<tokio::time::Instant>) {
+async fn hinted(manager: &Manager, heeded: Option<Instant>) {
     manager.hint.notified().await;
     if let Some(heeded) = heeded {
         tokio::time::sleep_until(heeded + HINTS_APART).await;
@@ -258,10 +259,12 @@ pub(super) fn spawn_timer(lifecycle: &Lifecycle, engine: &Arc<Engine>) {
             beat.turn();
             commits.mark_unchanged();
             match worker::wake(&engine).await {
-                Ok(next) => rest(&engine, next, Some(&mut commits), &soft).await,
+                Ok(next) => {
+                    rest(&engine, next, Some(&mut commits), &beat, &soft).await;
+                }
                 Err(error) => {
                     store_failed(&error);
-                    rest(&engine, Some(engine.now().plus(STORE_PAUSE)), None, &soft).await;
+                    sleep(STORE_PAUSE, &beat, &soft).await;
                 }
             }
         }
@@ -270,11 +273,15 @@ pub(super) fn spawn_timer(lifecycle: &Lifecycle, engine: &Arc<Engine>) {
 
 pub(super) fn spawn_recovery(lifecycle: &Lifecycle, engine: &Arc<Engine>, request: Duration) {
     let (engine, soft) = (Arc::clone(engine), lifecycle.soft());
-    let beat = lifecycle.beat("recovery", TURN_BOUND + RECOVER_EVERY);
+    let beat = lifecycle.beat("recovery", TURN_BOUND);
     let late = i64::try_from((request + TAKEOVER_SLACK).as_millis()).unwrap_or(i64::MAX);
     lifecycle.spawn("recovery", async move {
         while !soft.is_cancelled() {
-            sleep(RECOVER_EVERY, &beat, &soft).await;
+            beat.turn();
+            tokio::select! {
+                () = look(&beat) => {}
+                () = soft.cancelled() => return,
+            }
             let before = Timestamp(engine.now().0 - late);
             if let Err(error) = worker::recover(&engine, before).await {
                 store_failed(&error);
@@ -295,7 +302,7 @@ pub(super) fn spawn_heartbeat(
     lifecycle.spawn("heartbeat", async move {
         let mut anchor = Anchor::default();
         loop {
-            sleep(every, &beat, &soft).await;
+            sleep_with_others(every, &beat, &soft).await;
             if soft.is_cancelled() {
                 return;
             }
@@ -339,13 +346,13 @@ async fn standing(
 #[derive(Default)]
 struct Anchor {
     known: Option<(u64, Summed)>,
-    not_before: Option<tokio::time::Instant>,
+    not_before: Option<Instant>,
 }
 
 impl Anchor {
     async fn heads(&mut self, engine: &Engine) -> Result<Summed, store::Error> {
         let commits = engine.store().head().await?.commits;
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         let early = self.not_before.is_some_and(|at| begun < at);
         match self.known {
             Some((known, heads)) if early || known == commits => Ok(heads),
@@ -380,10 +387,18 @@ fn condition(manager: &Manager) -> String {
 
 /// Waits for so long, whatever becomes of the wall clock, or for the end.
 pub(super) async fn sleep(pause: Duration, beat: &Beat, soft: &CancellationToken) {
-    let until = tokio::time::Instant::now() + pause;
+    sleep_until(Instant::now() + pause, beat, soft).await;
+}
+
+/// As [`sleep`], for about so long: what nobody waits for is done where all look up anyway.
+pub(super) async fn sleep_with_others(pause: Duration, beat: &Beat, soft: &CancellationToken) {
+    sleep_until(beat.nearest_look(Instant::now() + pause), beat, soft).await;
+}
+
+async fn sleep_until(until: Instant, beat: &Beat, soft: &CancellationToken) {
     loop {
         beat.turn();
-        let next = until.min(tokio::time::Instant::now() + LONGEST_SLEEP);
+        let next = until.min(beat.next_look());
         tokio::select! {
             () = tokio::time::sleep_until(next) => {}
             () = soft.cancelled() => return,
@@ -394,26 +409,46 @@ pub(super) async fn sleep(pause: Duration, beat: &Beat, soft: &CancellationToken
     }
 }
 
-/// Waits for the time, for a commit where one matters, or for the end.
+/// Waits for the next moment at which all look up.
+pub(super) async fn look(beat: &Beat) {
+    tokio::time::sleep_until(beat.next_look()).await;
+}
+
+/// Waits for the time, for a commit where one matters, or for the end; who does not hear of commits, for the next look.
+/// A clock that is set is noticed at a look.
 pub(super) async fn rest(
     engine: &Engine,
     until: Option<Timestamp>,
-    commits: Option<&mut watch::Receiver<()>>,
+    mut commits: Option<&mut watch::Receiver<()>>,
+    beat: &Beat,
     soft: &CancellationToken,
 ) {
-    let pause = until
-        .map_or(LONGEST_SLEEP, |until| until.since(engine.now()))
-        .min(LONGEST_SLEEP);
-    let committed = async {
-        match commits {
-            Some(commits) => commits.changed().await.unwrap_or(()),
-            None => std::future::pending().await,
-        }
+    let longest = match commits {
+        Some(_) => beat.nearest_look(Instant::now() + LONGEST_REST),
+        None => beat.next_look(),
     };
-    tokio::select! {
-        () = tokio::time::sleep(pause) => {}
-        () = committed => {}
-        () = soft.cancelled() => {}
+    loop {
+        beat.turn();
+        let mut next = longest.min(beat.next_look());
+        let pause = until.map(|until| until.since(engine.now()));
+        let due = pause.map(|pause| Instant::now() + pause);
+        if let Some(due) = due {
+            next = next.min(due);
+        }
+        let committed = async {
+            match &mut commits {
+                Some(commits) => commits.changed().await.unwrap_or(()),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = committed => return,
+            () = soft.cancelled() => return,
+        }
+        if next == longest || due == Some(next) {
+            return;
+        }
     }
 }
 

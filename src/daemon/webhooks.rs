@@ -53,7 +53,7 @@ async fn carry(courier: Arc<Courier>, engine: Arc<Engine>, beat: Beat, soft: Can
             Some(engine.now().plus(STORE_PAUSE))
         });
         tokio::select! {
-            () = rest(&engine, until, Some(&mut commits), &soft) => {}
+            () = rest(&engine, until, Some(&mut commits), &beat, &soft) => {}
             Some(_) = jobs.join_next() => {}
         }
     }

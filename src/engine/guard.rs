@@ -40,7 +40,7 @@ impl Engine {
                 at,
                 frees_at: at.plus(per),
             };
-            if limit == 0 || self.store.take_slot(slot, None).await? != Grant::Taken {
+            if limit == 0 || self.store.take_slots(vec![slot], Vec::new()).await? != Grant::Taken {
                 let wish = Observation::Wish(Wish::Hold(HoldReason::Guard));
                 let held = step(&policy, after, &wish, now);
                 let changes = stepped.changes.into_iter().chain(held.changes).collect();

@@ -62,10 +62,10 @@ pub trait Store: Send + Sync {
     /// Claims whose owner is dead or too late: all of them when the store is opened by its only user, else those past their lease.
     fn abandoned(&self, now: Timestamp) -> Verb<'_, Vec<IdentityId>>;
 
-    /// Takes a place in every one of `windows` for a call that belongs to no identity, or says when one will be free.
-    /// `answered`, an earlier slot whose call had its answer, counts until the time given from now on, unless the new one
-    /// is refused; a slot that no longer counts stays gone.
-    fn take_slot(&self, slot: Slot, answered: Option<(Uuid, Timestamp)>) -> Verb<'_, Grant>;
+    /// Takes all of `slots`, each a place in every one of its windows for a call that belongs to no identity, or none and
+    /// says when the first that is refused may have one. Each of `answered`, an earlier slot whose call had its answer,
+    /// counts until the time given from now on, unless the new ones are refused; a slot that no longer counts stays gone.
+    fn take_slots(&self, slots: Vec<Slot>, answered: Vec<(Uuid, Timestamp)>) -> Verb<'_, Grant>;
 
     /// What is added to the time since boot to have the time by which windows are counted, in milliseconds. It is
     /// `epoch` where `boot` was never told before, and stays as it was then; a slot taken later than `now` by the time of

@@ -269,9 +269,9 @@ impl Store for Sqlite {
         Box::pin(self.read(move |conn| read::abandoned(conn, opening, now)))
     }
 
-    fn take_slot(&self, slot: Slot, answered: Option<(Uuid, Timestamp)>) -> Verb<'_, Grant> {
+    fn take_slots(&self, slots: Vec<Slot>, answered: Vec<(Uuid, Timestamp)>) -> Verb<'_, Grant> {
         Box::pin(async move {
-            match self.write(Write::TakeSlot { slot, answered }).await {
+            match self.write(Write::TakeSlots { slots, answered }).await {
                 Ok(()) => Ok(Grant::Taken),
                 Err(Error::WindowFull { not_before, .. }) => Ok(Grant::NotBefore(not_before)),
                 Err(error) => Err(error),

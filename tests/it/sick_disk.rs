@@ -232,7 +232,7 @@ fn a_disk_that_turns_read_only_is_waited_for() {
 
 #[test]
 fn a_disk_that_cannot_sync_is_waited_for() {
-    with_injected("fsync", "EIO");
+    with_injected("fdatasync", "EIO");
 }
 
 fn with_injected(call: &str, error: &str) {

@@ -141,7 +141,10 @@ async fn abandons_late_claims(store: &dyn Store) {
 
     let lost = store.commit(releasing(commit(1, 2), 1, None)).await;
     assert!(matches!(lost, Err(Error::ClaimLost(_))));
-    let grant = store.take_slot(taken_at(200, slot(2, &[("w", 1)], at(900))), None);
+    let grant = store.take_slots(
+        vec![taken_at(200, slot(2, &[("w", 1)], at(900)))],
+        Vec::new(),
+    );
     let grant = grant.await.unwrap();
     assert_eq!(
         grant,
@@ -166,7 +169,7 @@ async fn a_refused_commit_changes_nothing(store: &dyn Store) {
     assert_eq!(store.agenda(None).await.unwrap(), [].into());
     assert_eq!(store.journal(id(2)).await.unwrap(), []);
     let grant = store
-        .take_slot(taken_at(0, slot(1, &[("w", 1)], at(500))), None)
+        .take_slots(vec![taken_at(0, slot(1, &[("w", 1)], at(500)))], Vec::new())
         .await;
     assert_eq!(grant.unwrap(), Grant::Taken);
 }
@@ -321,7 +324,7 @@ async fn takes_all_windows_or_none(store: &dyn Store) {
         slot(5, &[("b", 3)], at(99)),
     ];
     for slot in asked {
-        let grant = store.take_slot(slot, None).await;
+        let grant = store.take_slots(vec![slot], Vec::new()).await;
         grants.push(grant.unwrap());
     }
     let last = Grant::NotBefore(at(80));
@@ -335,12 +338,22 @@ async fn takes_all_windows_or_none(store: &dyn Store) {
         [Grant::Taken, Grant::NotBefore(at(40))],
         "the refused one took no place in b"
     );
+    let both = vec![slot(6, &[("d", 2)], at(70)), slot(7, &[("d", 1)], at(70))];
+    let grant = store.take_slots(both, Vec::new()).await.unwrap();
+    assert_eq!(grant, Grant::NotBefore(at(70)));
+    assert_eq!(store.slots("d".to_owned(), at(0)).await.unwrap(), []);
+    let both = vec![slot(6, &[("d", 2)], at(70)), slot(7, &[("d", 2)], at(70))];
+    let grant = store.take_slots(both, Vec::new()).await.unwrap();
+    assert_eq!(grant, Grant::Taken);
 }
 
 async fn answers_move_slots(store: &dyn Store) {
     let next = |n, now| async move {
         let slot = slot(n, &[("w", 1)], at(1000));
-        store.take_slot(taken_at(now, slot), None).await.unwrap()
+        store
+            .take_slots(vec![taken_at(now, slot)], Vec::new())
+            .await
+            .unwrap()
     };
     put(store, taking(commit(1, 0), slot(1, &[("w", 1)], at(1000)))).await;
     put(store, releasing(commit(1, 1), 1, Some(at(30)))).await;
@@ -349,7 +362,7 @@ async fn answers_move_slots(store: &dyn Store) {
 
     let answered = |n, frees_at, now| async move {
         let slot = taken_at(now, slot(3, &[("w", 1)], at(1000)));
-        let grant = store.take_slot(slot, Some((token(n), at(frees_at))));
+        let grant = store.take_slots(vec![slot], vec![(token(n), at(frees_at))]);
         grant.await.unwrap()
     };
     assert_eq!(answered(2, 90, 89).await, Grant::NotBefore(at(90)));
@@ -360,14 +373,14 @@ async fn answers_move_slots(store: &dyn Store) {
     put(store, taking(commit(2, 0), slot(4, &[("v", 1)], at(1000)))).await;
     put(store, releasing(commit(2, 1), 4, None)).await;
     let grant = store
-        .take_slot(taken_at(0, slot(5, &[("v", 1)], at(50))), None)
+        .take_slots(vec![taken_at(0, slot(5, &[("v", 1)], at(50)))], Vec::new())
         .await;
     assert_eq!(grant.unwrap(), Grant::Taken, "not sent, given back");
 }
 
 async fn calls_without_identity_count_as_well(store: &dyn Store) {
     let grant = store
-        .take_slot(taken_at(0, slot(1, &[("w", 1)], at(50))), None)
+        .take_slots(vec![taken_at(0, slot(1, &[("w", 1)], at(50)))], Vec::new())
         .await;
     assert_eq!(grant.unwrap(), Grant::Taken);
     let next = taking(commit(1, 0), slot(2, &[("w", 1)], at(99)));
@@ -382,7 +395,10 @@ async fn calls_without_identity_count_as_well(store: &dyn Store) {
         windows: Vec::new(),
         ..slot(3, &[], at(99))
     };
-    let grant = store.take_slot(windowless, None).await.unwrap();
+    let grant = store
+        .take_slots(vec![windowless], Vec::new())
+        .await
+        .unwrap();
     assert_eq!(grant, Grant::Taken);
 }
 
@@ -409,7 +425,7 @@ async fn removes_identities(store: &dyn Store) {
         []
     );
     let grant = store
-        .take_slot(taken_at(0, slot(2, &[("w", 1)], at(99))), None)
+        .take_slots(vec![taken_at(0, slot(2, &[("w", 1)], at(99)))], Vec::new())
         .await;
     assert_eq!(
         grant.unwrap(),

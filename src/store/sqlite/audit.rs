@@ -14,7 +14,7 @@ use crate::store::journal::{self, Broken, Hash, Heads, ROOT, Summed};
 const ROWS: &str = "\
     SELECT identity, seq, at, cause, entity, from_state, to_state, hash FROM journal
     ORDER BY identity, seq";
-// One seek down the primary key for each identity, however long its journal is.
+// One seek down the index for each identity, however long its journal is.
 const NEXT_HEAD: &str = "\
     SELECT identity, seq, hash FROM journal WHERE identity < ?1
     ORDER BY identity DESC, seq DESC LIMIT 1";
@@ -102,7 +102,7 @@ mod tests {
             .query_row(&sql, params![vec![0_u8; 16]], |row| row.get(3))
             .unwrap();
         assert!(
-            plan.contains("SEARCH journal USING PRIMARY KEY (identity<?)"),
+            plan.contains("SEARCH journal USING INDEX journal_seq (identity<?)"),
             "{plan}"
         );
     }

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::open::{LITTLE, MUCH};
 use super::{feeds, head, holds, outbox, sessions, slots, write};
 use crate::core::announce::EventType;
 use crate::core::hold::{HoldReason, HoldScope};
@@ -21,7 +23,11 @@ use crate::store::{
 };
 
 /// How many writes share a transaction at most: bounds what the first of them waits for.
-const LARGEST: usize = 256;
+const LARGEST: usize = 512;
+
+/// After a group of so many writes the next ones have more room, until nobody has written for so long.
+const MANY: usize = 32;
+const QUIET: Duration = Duration::from_secs(1);
 
 /// One write of somebody's.
 pub(super) enum Write {
@@ -29,9 +35,9 @@ pub(super) enum Write {
         commits: Vec<Commit>,
         opening: i64,
     },
-    TakeSlot {
-        slot: Slot,
-        answered: Option<(Uuid, Timestamp)>,
+    TakeSlots {
+        slots: Vec<Slot>,
+        answered: Vec<(Uuid, Timestamp)>,
     },
     WindowEpoch {
         boot: Uuid,
@@ -99,11 +105,11 @@ impl Write {
             Self::Commit { commits, opening } => commits
                 .iter()
                 .try_for_each(|commit| write::commit(conn, commit, *opening)),
-            Self::TakeSlot { slot, answered } => {
-                if let Some((token, frees_at)) = answered {
+            Self::TakeSlots { slots, answered } => {
+                for (token, frees_at) in answered {
                     slots::answer(conn, *token, *frees_at)?;
                 }
-                slots::take(conn, slot)
+                slots.iter().try_for_each(|slot| slots::take(conn, slot))
             }
             Self::WindowEpoch { boot, epoch, now } => slots::begin(conn, *boot, *epoch, *now),
             Self::SaveFeed {
@@ -150,13 +156,42 @@ pub(super) fn carry_out(conn: &Connection, writes: &[Write]) -> Vec<Result<(), E
 }
 
 fn try_carry_out(conn: &Connection, writes: &[Write]) -> Result<Vec<Result<(), Error>>, Error> {
+    match (all(conn, writes)?, writes) {
+        (Ok(()), _) => Ok(writes.iter().map(|_| Ok(())).collect()),
+        (Err(refused), [_]) => Ok(vec![Err(refused)]),
+        (Err(_), _) => one_by_one(conn, writes),
+    }
+}
+
+/// Most groups have nothing that is refused, and a savepoint for each write would copy each page that it changes.
+fn all(conn: &Connection, writes: &[Write]) -> Result<Result<(), Error>, Error> {
+    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    for write in writes {
+        if let Err(refused) = write.apply(conn) {
+            undone(conn, transaction)?;
+            return Ok(Err(refused));
+        }
+    }
+    head::count(conn)?;
+    transaction.commit()?;
+    Ok(Ok(()))
+}
+
+/// A full disk or failed I/O may have made `SQLite` undo the whole by itself.
+fn undone(conn: &Connection, transaction: Transaction<'_>) -> Result<(), Error> {
+    if conn.is_autocommit() {
+        return Ok(());
+    }
+    Ok(transaction.rollback()?)
+}
+
+fn one_by_one(conn: &Connection, writes: &[Write]) -> Result<Vec<Result<(), Error>>, Error> {
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
     let mut results = Vec::with_capacity(writes.len());
     for write in writes {
         conn.prepare_cached("SAVEPOINT one")?.execute([])?;
         let result = write.apply(conn);
         if let Err(error) = result {
-            // A full disk or failed I/O makes SQLite undo the whole transaction by itself.
             if conn.is_autocommit() {
                 return Err(error);
             }
@@ -219,7 +254,8 @@ impl Drop for Writer {
 }
 
 fn run(conn: &Connection, waiting: &Receiver<Job>, transactions: &AtomicU64) {
-    while let Ok(first) = waiting.recv() {
+    let mut busy = false;
+    while let Some(first) = next(conn, waiting, &mut busy) {
         let others = std::iter::from_fn(|| waiting.try_recv().ok());
         let (writes, answers): (Vec<_>, Vec<_>) = std::iter::once(first)
             .chain(others)
@@ -230,12 +266,33 @@ fn run(conn: &Connection, waiting: &Receiver<Job>, transactions: &AtomicU64) {
         if writes.is_empty() {
             continue;
         }
+        if writes.len() >= MANY && !busy {
+            busy = true;
+            // Without it, it takes longer.
+            MUCH.give(conn).ok();
+        }
         transactions.fetch_add(1, Ordering::Relaxed);
         for (answer, result) in answers.into_iter().zip(carry_out(conn, &writes)) {
             // Whoever no longer listens is not told.
             answer.send(result).ok();
         }
     }
+}
+
+/// Waits for a write; `None`: there will be none.
+fn next(conn: &Connection, waiting: &Receiver<Job>, busy: &mut bool) -> Option<Job> {
+    if *busy {
+        match waiting.recv_timeout(QUIET) {
+            Ok(job) => return Some(job),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {
+                *busy = false;
+                // Memory that stays is used again.
+                LITTLE.give(conn).ok();
+            }
+        }
+    }
+    waiting.recv().ok()
 }
 
 #[cfg(test)]
@@ -245,8 +302,8 @@ mod tests {
     use crate::store::sqlite::open;
 
     fn slot(token: u128, key: &str) -> Write {
-        Write::TakeSlot {
-            slot: Slot {
+        Write::TakeSlots {
+            slots: vec![Slot {
                 token: Uuid::from_u128(token),
                 windows: vec![Window {
                     key: key.to_owned(),
@@ -254,8 +311,8 @@ mod tests {
                 }],
                 at: Timestamp(0),
                 frees_at: Timestamp(9),
-            },
-            answered: None,
+            }],
+            answered: Vec::new(),
         }
     }
 

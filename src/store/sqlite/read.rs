@@ -415,7 +415,7 @@ mod tests {
                 },
             ),
             (
-                "PRIMARY KEY (kind=? AND id=?)",
+                "entities_id (kind=? AND id=?)",
                 ListQuery {
                     ids: Some(Vec::new()),
                     ..any.clone()

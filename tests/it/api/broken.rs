@@ -55,7 +55,7 @@ impl Store for Broken {
         gone()
     }
 
-    fn take_slot(&self, _: Slot, _: Option<(Uuid, Timestamp)>) -> Verb<'_, Grant> {
+    fn take_slots(&self, _: Vec<Slot>, _: Vec<(Uuid, Timestamp)>) -> Verb<'_, Grant> {
         gone()
     }
 

@@ -240,18 +240,65 @@ async fn a_feed_that_was_not_read_for_long_is_read_stretch_by_stretch() {
     assert_eq!(rig.manager.progress.get().0, rig.now());
 }
 
-/// The place in the window; the answer is noted with the next place.
+/// Places for half a minute, with the answers that came meanwhile, and the cursor once a minute.
 #[tokio::test]
-async fn an_idle_poll_writes_once() {
+async fn an_idle_feed_writes_three_times_a_minute() {
     let rig = Rig::new(|_| {});
     let mut poller = poller(&rig).await;
     poller.turn().await.unwrap();
-    for _ in 0..10 {
+    let before = rig.sqlite.transactions();
+    for _ in 0..120 {
         rig.pass(Duration::from_secs(5));
-        let before = rig.sqlite.transactions();
         assert_eq!(poller.turn().await.unwrap(), Polled::Done(0));
-        assert_eq!(rig.sqlite.transactions() - before, 1);
     }
+    assert_eq!(rig.sqlite.transactions() - before, 10 * 3);
+}
+
+/// 60 calls in five minutes, and at most seven that were taken and are not used.
+#[tokio::test]
+async fn places_that_are_taken_ahead_leave_room() {
+    let rig = Rig::new(|_| {});
+    let mut poller = poller(&rig).await;
+    for _ in 0..100 {
+        poller.turn().await.unwrap();
+        rig.pass(Duration::from_secs(5));
+        let at = rig.engine.window_now().await.unwrap();
+        let taken = rig
+            .store()
+            .slots(rig.manager.events.keys[0].clone(), at)
+            .await
+            .unwrap();
+        assert!(taken.len() <= 60 + 7, "{}", taken.len());
+    }
+    // A pause of the service: what was taken ahead is not used long after.
+    rig.pass(Duration::from_mins(1));
+    let before = rig.sqlite.transactions();
+    poller.turn().await.unwrap();
+    assert!(rig.sqlite.transactions() > before);
+}
+
+#[tokio::test]
+async fn where_there_is_no_room_for_several_one_is_taken() {
+    let rig = Rig::new(|manager| manager.events = budget("events", 102, 0.95));
+    let mut poller = poller(&rig).await;
+    let mut read = 0;
+    for _ in 0..200 {
+        if let Polled::Done(_) = poller.turn().await.unwrap() {
+            read += 1;
+        }
+        rig.pass(Duration::from_secs(1));
+    }
+    let at = rig.engine.window_now().await.unwrap();
+    let taken = rig
+        .store()
+        .slots(rig.manager.events.keys[0].clone(), at)
+        .await
+        .unwrap();
+    assert_eq!(
+        (read, taken.len()),
+        (96, 96),
+        "none is left, none in vain"
+    );
 }
 
 #[tokio::test]

@@ -142,8 +142,8 @@ impl Store for FusedStore {
     fn abandoned(&self, now: Timestamp) -> Verb<'_, Vec<IdentityId>> {
         fused!(self, self.store.abandoned(now))
     }
-    fn take_slot(&self, slot: Slot, answered: Option<(Uuid, Timestamp)>) -> Verb<'_, Grant> {
-        fused!(self, self.store.take_slot(slot, answered))
+    fn take_slots(&self, slots: Vec<Slot>, answered: Vec<(Uuid, Timestamp)>) -> Verb<'_, Grant> {
+        fused!(self, self.store.take_slots(slots, answered))
     }
     fn window_epoch(&self, boot: Uuid, epoch: i64, now: Timestamp) -> Verb<'_, i64> {
         fused!(self, self.store.window_epoch(boot, epoch, now))

@@ -258,7 +258,10 @@ pub(super) async fn keeps_the_time_of_windows(store: &dyn Store) {
     assert_eq!(again.await.unwrap(), 1_000, "within one boot it stays");
     for (n, taken) in [(1, 2_000), (2, 500)] {
         let slot = taken_at(taken, slot(n, &[("w", 9)], at(3_000)));
-        assert_eq!(store.take_slot(slot, None).await.unwrap(), Grant::Taken);
+        assert_eq!(
+            store.take_slots(vec![slot], Vec::new()).await.unwrap(),
+            Grant::Taken
+        );
     }
     let slots = || store.slots("w".to_owned(), at(600));
     assert_eq!(slots().await.unwrap(), [at(3_000), at(3_000)]);

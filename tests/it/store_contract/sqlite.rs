@@ -107,7 +107,9 @@ async fn finds_everything_after_a_restart() {
             [id(2)],
             "one is ours"
         );
-        let grant = store.take_slot(slot(3, &[("w", 1)], at(900)), None).await;
+        let grant = store
+            .take_slots(vec![slot(3, &[("w", 1)], at(900))], Vec::new())
+            .await;
         assert_eq!(
             grant.unwrap(),
             Grant::NotBefore(at(500)),
@@ -325,7 +327,9 @@ async fn a_refusal_spares_its_neighbours() {
         panic!("two more");
     };
     assert!(first.is_ok() && matches!(second, Err(Error::Conflict(_))));
-    let grant = store.take_slot(slot(99, &[("w", 30)], at(50)), None).await;
+    let grant = store
+        .take_slots(vec![slot(99, &[("w", 30)], at(50))], Vec::new())
+        .await;
     assert_eq!(grant.unwrap(), Grant::Taken, "only 29 took a place");
 }
 

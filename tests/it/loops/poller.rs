@@ -294,11 +294,7 @@ async fn where_there_is_no_room_for_several_one_is_taken() {
         .slots(rig.manager.events.keys[0].clone(), at)
         .await
         .unwrap();
-    assert_eq!(
-        (read, taken.len()),
-        (96, 96),
-        "none is left, none in vain"
-    );
+    assert_eq!((read, taken.len()), (96, 96), "none is left, none in vain");
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{FAILED, load_store, say, unavailable};
-use crate::store::journal::hex;
-use crate::store::sqlite::audit::{self, Audit};
+use crate::store::journal::{Audit, hex};
+use crate::store::sqlite::audit;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -1,7 +1,7 @@
 //! The whole journal: checked row by row, and its heads in one hash; and all tables read through.
 
 use futures_util::TryStreamExt as _;
-use sqlx::{Connection as _, AssertSqlSafe, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
 use super::cells::Cells;
 use super::open::{self, Settings};

@@ -49,12 +49,7 @@ fn passes(error: &Error) -> bool {
 async fn apply(conn: &mut PgConnection, write: &Write) -> Result<(), Error> {
     match write {
         Write::Commit { commits } => write::commit_all(conn, commits).await,
-        Write::TakeSlot { slot, answered } => {
-            if let Some((token, frees_at)) = answered {
-                slots::answer(conn, *token, *frees_at).await?;
-            }
-            slots::take(conn, slot).await
-        }
+        Write::TakeSlot { slot, answered } => slots::take_after(conn, slot, *answered).await,
         Write::WindowEpoch { boot, epoch, now } => slots::begin(conn, *boot, *epoch, *now).await,
         Write::SaveFeed {
             manager,

@@ -41,6 +41,9 @@ pub(super) async fn take(
     let mut numbers: Vec<i64> = names.map(|name| number(&name)).collect();
     numbers.sort_unstable();
     numbers.dedup();
+    if numbers.is_empty() {
+        return Ok(());
+    }
     sqlx::query(ALONE).bind(numbers).execute(conn).await?;
     Ok(())
 }

@@ -31,14 +31,36 @@ const FROM_THE_FUTURE: &str =
     "UPDATE slots SET taken_at = $1, frees_at = frees_at - taken_at + $1 WHERE taken_at > $1";
 const GIVE_BACK: &str = "DELETE FROM slots WHERE token = $1";
 
+/// Takes an earlier slot's answer, and then a place as [`take`] does. In this order the one who waits for the windows
+/// holds nothing that the one who has them needs.
+pub(super) async fn take_after(
+    conn: &mut PgConnection,
+    slot: &Slot,
+    answered: Option<(Uuid, Timestamp)>,
+) -> Result<(), Error> {
+    lock(conn, slot).await?;
+    if let Some((token, frees_at)) = answered {
+        answer(conn, token, frees_at).await?;
+    }
+    take_locked(conn, slot).await
+}
+
 /// Takes a place in every window, or none and says which has room last and when. Who takes one in the same window waits.
 pub(super) async fn take(conn: &mut PgConnection, slot: &Slot) -> Result<(), Error> {
+    lock(conn, slot).await?;
+    take_locked(conn, slot).await
+}
+
+async fn lock(conn: &mut PgConnection, slot: &Slot) -> Result<(), Error> {
+    let windows = slot.windows.iter();
+    let names = windows.map(|window| format!("window {}", window.key));
+    locks::take(conn, names).await
+}
+
+async fn take_locked(conn: &mut PgConnection, slot: &Slot) -> Result<(), Error> {
     if slot.windows.is_empty() {
         return Ok(());
     }
-    let windows = slot.windows.iter();
-    let names = windows.map(|window| format!("window {}", window.key));
-    locks::take(conn, names).await?;
     let keys: Vec<&str> = slot.windows.iter().map(|window| &*window.key).collect();
     // First what no longer counts goes for good: an answer that came too late for it finds nothing to move.
     sqlx::query(PURGE)

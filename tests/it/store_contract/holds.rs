@@ -150,6 +150,11 @@ fn calling(n: u128, expected: u64, lane: Lane, effect: Effect) -> Commit {
     taking(commit, slot(n, &[("w", 9)], at(50)))
 }
 
+/// Somebody new whose key is on its way.
+pub(super) fn issuing(n: u128) -> Commit {
+    calling(n, 0, key_lane(), issue(at(2)).effect)
+}
+
 pub(super) async fn a_claim_for_what_is_held_is_refused(store: &dyn Store) {
     let user = || HidUserId::parse("72001").unwrap();
     let read = || calling(1, 1, Lane::Read(MANAGER), Effect::ReadUser { user: user() });

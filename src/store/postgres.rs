@@ -184,6 +184,32 @@ pub async fn migrate(settings: &Settings) -> Result<(i64, i64), Error> {
     open::migrate(&mut open::connect(settings).await?).await
 }
 
+/// The version of the database's schema; 0: it is empty. Refused where it is another program's or a newer version's.
+pub async fn version(settings: &Settings) -> Result<i64, Error> {
+    open::version(&mut open::connect(settings).await?).await
+}
+
+/// Nobody answers, or says to come again: a database that is away, and not one that refuses us.
+#[must_use]
+pub fn is_away(error: &Error) -> bool {
+    /// It starts or stops, has no connection left, or was lost on the way.
+    const AWAY: [&str; 3] = ["57P", "53", "08"];
+    let Error::Database(source) = error else {
+        return false;
+    };
+    if source.is::<tokio::time::error::Elapsed>() {
+        return true;
+    }
+    match source.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
+        Some(sqlx::Error::Database(refused)) => {
+            let code = refused.code().unwrap_or_default();
+            AWAY.iter().any(|class| code.starts_with(class))
+        }
+        Some(_) | None => false,
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(Box::new(error))

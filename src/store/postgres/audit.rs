@@ -43,7 +43,9 @@ const UNHURRIED: &str = "SET LOCAL statement_timeout = 0";
 /// Checks the journal of a database as of one moment, a row at a time; the daemon may run.
 pub async fn verify(settings: &Settings) -> Result<Audit, Error> {
     let mut conn = open::connect(settings).await?;
-    open::refuse_others(&mut conn).await?;
+    if open::version(&mut conn).await? == 0 {
+        return Err(Error::Database("the database is empty".into()));
+    }
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     let mut moment = conn.begin_with(begin).await?;
     sqlx::query(UNHURRIED).execute(&mut *moment).await?;

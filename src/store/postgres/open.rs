@@ -147,8 +147,8 @@ pub(super) async fn pool(settings: &Settings, connections: Option<u32>) -> Resul
         .connect_lazy_with(settings.options()))
 }
 
-/// Version 0: there is nothing yet.
-async fn version(conn: &mut PgConnection) -> Result<i64, Error> {
+/// Version 0: there is nothing yet. Refuses what is not ours, and what is newer than we.
+pub(super) async fn version(conn: &mut PgConnection) -> Result<i64, Error> {
     if !conn.fetch_one(ENCODING).await?.try_get(0)? {
         return Err(Error::Database(
             "the database does not keep texts as UTF8".into(),
@@ -157,7 +157,13 @@ async fn version(conn: &mut PgConnection) -> Result<i64, Error> {
     let tables = conn.fetch_one(TABLES).await?;
     let (tables, ours): (i64, i64) = (tables.try_get(0)?, tables.try_get(1)?);
     if ours > 0 {
-        return Ok(conn.fetch_one(VERSION).await?.try_get(0)?);
+        let found = conn.fetch_one(VERSION).await?.try_get(0)?;
+        let known = known();
+        return if found > known {
+            Err(Error::Newer { found, known })
+        } else {
+            Ok(found)
+        };
     }
     if tables > 0 {
         return Err(Error::Database("the database is another program's".into()));
@@ -169,29 +175,11 @@ fn known() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 
-/// It is ours, and not newer than we.
-pub(super) async fn refuse_others(conn: &mut PgConnection) -> Result<(), Error> {
-    match version(conn).await? {
-        0 => Err(Error::Database("the database is empty".into())),
-        found if found > known() => Err(Error::Newer {
-            found,
-            known: known(),
-        }),
-        _ => Ok(()),
-    }
-}
-
 /// Brings the schema up to date, whoever else does so; returns its versions before and after.
 pub(super) async fn migrate(conn: &mut PgConnection) -> Result<(i64, i64), Error> {
     let mut transaction = conn.begin().await?;
     locks::take_one(&mut transaction, locks::SCHEMA).await?;
     let found = version(&mut transaction).await?;
-    if found > known() {
-        return Err(Error::Newer {
-            found,
-            known: known(),
-        });
-    }
     for (migration, number) in MIGRATIONS.into_iter().zip(1..) {
         if number > found {
             transaction.execute(sqlx::raw_sql(migration)).await?;

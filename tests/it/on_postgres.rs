@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::process_support::{ADAPTER, PART_NUMBER, Process, Site, until, until_within};
 use crate::support::cluster::Database;
 
-/// Longer than the lease of a call with the shortest time, which is 39 s.
-const LEASE: Duration = Duration::from_secs(90);
+/// Longer than it takes until a dead daemon's call of two seconds is taken over: its lease of 39 s, and half a minute more.
+const LEASE: Duration = Duration::from_mins(3);
 
 /// A site whose daemon is to work on a database of a cluster; the way there is a link, so that it can be cut.
 struct Bed {

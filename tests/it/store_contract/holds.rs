@@ -150,9 +150,13 @@ fn calling(n: u128, expected: u64, lane: Lane, effect: Effect) -> Commit {
     taking(commit, slot(n, &[("w", 9)], at(50)))
 }
 
-/// Somebody new whose key is on its way.
-pub(super) fn issuing(n: u128) -> Commit {
-    calling(n, 0, key_lane(), issue(at(2)).effect)
+/// Somebody new who is being invited.
+pub(super) fn inviting(n: u128) -> Commit {
+    let effect = Effect::CreateInvitation {
+        user: HidUserId::parse("72001").unwrap(),
+        delivery: origo_adapter::core::effect::Delivery::Email,
+    };
+    calling(n, 0, Lane::Invitation(MANAGER), effect)
 }
 
 pub(super) async fn a_claim_for_what_is_held_is_refused(store: &dyn Store) {

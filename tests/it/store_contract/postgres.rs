@@ -15,7 +15,7 @@ use origo_adapter::store::{
 use sqlx::{Executor as _, Row as _};
 use tokio::task::JoinSet;
 
-use super::holds::issuing;
+use super::holds::inviting;
 use super::outbox::{event, telling, webhook};
 use super::records::all;
 use super::samples::{
@@ -172,7 +172,7 @@ async fn no_claim_is_taken_after_a_hold() {
         let claims: JoinSet<_> = (1..=30)
             .map(|n| {
                 let store = bed.store.clone();
-                let call = taking(issuing(base + n), slot(base + n, &[], at(500)));
+                let call = taking(inviting(base + n), slot(base + n, &[], at(500)));
                 async move { store.commit(call).await }
             })
             .collect();
@@ -188,6 +188,8 @@ async fn no_claim_is_taken_after_a_hold() {
             assert!(matches!(result, Ok(()) | Err(Error::Held(_))), "{result:?}");
         }
         assert_eq!(bed.store.counts().await.unwrap().claims, claimed);
+        let late = taking(inviting(base), slot(base, &[], at(500)));
+        assert!(matches!(bed.store.commit(late).await, Err(Error::Held(_))));
         let released = bed
             .store
             .release(HoldScope::All, vec![HoldReason::Operator]);
@@ -302,7 +304,7 @@ async fn a_dropped_verb_happens_whole_or_not_at_all() {
     for n in 1..=150 {
         let mut dropped = adding(commit(n, 0), &[row(Kind::Phone, &n.to_string(), at(0))]);
         dropped.changes = vec![change("phone/1", None, Some("active"))];
-        let patience = Duration::from_micros(20 * u64::try_from(n).unwrap());
+        let patience = Duration::from_micros(150 * u64::try_from(n).unwrap());
         let cut = tokio::time::timeout(patience, store.commit(dropped)).await;
         drop(cut);
     }

@@ -48,13 +48,20 @@ pub(super) struct Order {
     pub(super) owed_since: i64,
 }
 
-/// What has to be written, by lane, and which lanes owe nothing any more. Only what differs: most commits leave most
-/// lanes as they are.
+/// How the rows of what an identity owes become others.
+pub(super) struct Reordered {
+    /// To be written, by lane.
+    pub(super) changed: Vec<(String, Order)>,
+    /// Lanes that owe nothing any more.
+    pub(super) gone: Vec<String>,
+}
+
+/// Only what differs: most commits leave most lanes as they are.
 pub(super) fn reordered(
     mut before: BTreeMap<String, Order>,
     owed: &BTreeMap<Lane, Owed>,
     now: Timestamp,
-) -> Result<(Vec<(String, Order)>, Vec<String>), Error> {
+) -> Result<Reordered, Error> {
     let mut changed = Vec::new();
     for (lane, owed) in owed {
         let lane = json(lane)?;
@@ -77,7 +84,10 @@ pub(super) fn reordered(
             changed.push((lane, order));
         }
     }
-    Ok((changed, before.into_keys().collect()))
+    Ok(Reordered {
+        changed,
+        gone: before.into_keys().collect(),
+    })
 }
 
 /// Number and hash of each row that a commit adds to a journal that ends so.

@@ -12,7 +12,7 @@ use crate::core::hold::held_back_at;
 use crate::core::identity::Identity;
 use crate::core::ids::{IdentityId, Timestamp};
 use crate::core::index::Row;
-use crate::store::common::{Order, chained, json, reordered, signed};
+use crate::store::common::{Order, Reordered, chained, json, reordered, signed};
 use crate::store::journal::{Hash, ROOT};
 use crate::store::{ClaimChange, Commit, Error, NewEvent};
 
@@ -200,7 +200,7 @@ async fn replace_owed(
     owed: &BTreeMap<Lane, Owed>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let (changed, gone) = reordered(orders(conn, id).await?, owed, now)?;
+    let Reordered { changed, gone } = reordered(orders(conn, id).await?, owed, now)?;
     if !changed.is_empty() {
         let (lanes, orders): (Vec<String>, Vec<Order>) = changed.into_iter().unzip();
         let numbers = |number: fn(&Order) -> i64| orders.iter().map(number).collect::<Vec<_>>();

@@ -12,7 +12,7 @@ use crate::core::hold::held_back_at;
 use crate::core::identity::Identity;
 use crate::core::ids::{IdentityId, Timestamp};
 use crate::core::index::Row;
-use crate::store::common::{Order, chained, json, reordered, signed};
+use crate::store::common::{Order, Reordered, chained, json, reordered, signed};
 use crate::store::journal::{Hash, ROOT};
 use crate::store::{ClaimChange, Commit, Error};
 
@@ -179,7 +179,7 @@ fn replace_owed(
     owed: &BTreeMap<Lane, Owed>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let (changed, gone) = reordered(orders(conn, id)?, owed, now)?;
+    let Reordered { changed, gone } = reordered(orders(conn, id)?, owed, now)?;
     for (lane, order) in changed {
         conn.prepare_cached(PUT_OWED)?.execute(params![
             id.0,

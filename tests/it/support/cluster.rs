@@ -52,7 +52,8 @@ rm -rf "$folder"
 /// A cluster at work.
 pub(crate) struct Cluster {
     folder: PathBuf,
-    _guard: Child,
+    /// Its input is open as long as this process lives.
+    guard: Child,
 }
 
 static CLUSTER: LazyLock<Option<Cluster>> = LazyLock::new(|| {
@@ -108,7 +109,7 @@ impl Cluster {
             .map_err(|error: io::Error| format!("sh: {error}"))?;
         let mut cluster = Self {
             folder,
-            _guard: guard,
+            guard: guard,
         };
         cluster.wait()?;
         let template = cluster.settings(TEMPLATE);
@@ -133,7 +134,7 @@ impl Cluster {
             {
                 return Ok(());
             }
-            if let Some(ended) = self._guard.try_wait().unwrap() {
+            if let Some(ended) = self.guard.try_wait().unwrap() {
                 let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
                 return Err(format!("initdb: {ended}: {log}"));
             }

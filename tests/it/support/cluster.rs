@@ -107,10 +107,7 @@ impl Cluster {
         let guard = guard
             .spawn()
             .map_err(|error: io::Error| format!("sh: {error}"))?;
-        let mut cluster = Self {
-            folder,
-            guard: guard,
-        };
+        let mut cluster = Self { folder, guard };
         cluster.wait()?;
         let template = cluster.settings(TEMPLATE);
         cluster.admin(&format!("CREATE DATABASE {TEMPLATE} TEMPLATE template0"));

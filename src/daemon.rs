@@ -10,6 +10,7 @@ mod head;
 pub mod late;
 mod loops;
 mod online;
+mod opened;
 mod people;
 mod register;
 mod reload;
@@ -24,6 +25,8 @@ use tokio::sync::Notify;
 pub use self::build::policy;
 pub use self::loops::spawn_manager;
 pub use self::online::{Finding, check_online};
+use self::opened::Opened;
+pub use self::opened::settings as database;
 pub use self::register::{Added, Register};
 pub use self::reload::Reader;
 use crate::api::{self, Listener};
@@ -33,18 +36,25 @@ use crate::emit;
 use crate::engine::Engine;
 use crate::lifecycle::{Lifecycle, Outcome, Signals};
 use crate::manager::Manager;
-use crate::store::Store;
 use crate::store::head::HeadFile;
 use crate::store::journal;
-use crate::store::sqlite::{self, Sqlite};
 use crate::telemetry::{self, DAEMON_READY, DAEMON_STARTING, DAEMON_STOPPED};
 use crate::worker;
 
 /// Runs the daemon until it is told to stop; `read` reads the configuration again.
-pub async fn run(config: &Config, read: Reader, signals: Signals) -> anyhow::Result<Outcome> {
+pub async fn run(config: &Config, read: Reader, mut signals: Signals) -> anyhow::Result<Outcome> {
     let lifecycle = Lifecycle::new(config.daemon.shutdown_timeout);
     emit!(DAEMON_STARTING, version = env!("CARGO_PKG_VERSION"); "starting origo-adapter {}", env!("CARGO_PKG_VERSION"));
-    let daemon = Daemon::start(config, &lifecycle, Arc::new(SystemClock)).await?;
+    // A database may be away for long.
+    let opened = tokio::select! {
+        opened = opened::open(&config.store.place) => opened?,
+        () = signals.stopped() => {
+            let outcome = Outcome::Clean;
+            emit!(DAEMON_STOPPED, outcome = ?outcome; "stopped before the store was opened");
+            return Ok(outcome);
+        }
+    };
+    let daemon = Daemon::on(opened, config, &lifecycle, Arc::new(SystemClock)).await?;
     daemon.follow(config.clone(), &lifecycle, read);
     lifecycle.ready(&format!("serving on {}", daemon.address));
     emit!(DAEMON_READY, address = %daemon.address; "serving on {}", daemon.address);
@@ -79,36 +89,35 @@ impl Daemon {
         lifecycle: &Lifecycle,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
-        let path = &config.store.path;
-        let store = Sqlite::open(path, sqlite::Options::default())
-            .with_context(|| format!("opening the store {}", path.display()))?;
-        let crashed = store.crashed();
-        let engine = Arc::new(Engine::new(
-            Arc::new(store) as Arc<dyn Store>,
-            clock,
-            policy(config),
-        ));
+        let opened = opened::open(&config.store.place).await?;
+        Self::on(opened, config, lifecycle, clock).await
+    }
+
+    async fn on(
+        opened: Opened,
+        config: &Config,
+        lifecycle: &Lifecycle,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        let place = &config.store.place;
+        let engine = Arc::new(Engine::new(opened.store, clock, policy(config)));
         let head = HeadFile::new(&config.store.head);
         // Before the first commit, which would move the head on.
-        head::compare(&engine, &head).await.with_context(|| {
-            format!(
-                "comparing {} with {}",
-                path.display(),
-                config.store.head.display()
-            )
-        })?;
+        head::compare(&engine, &head)
+            .await
+            .with_context(|| format!("comparing {place} with {}", config.store.head.display()))?;
         worker::recover(&engine, engine.now())
             .await
-            .with_context(|| format!("taking over what was under way in {}", path.display()))?;
+            .with_context(|| format!("taking over what was under way in {place}"))?;
 
-        let place = &config.api.listen;
-        let listener = Listener::bind(place)
+        let listen = &config.api.listen;
+        let listener = Listener::bind(listen)
             .await
-            .with_context(|| format!("listening on {place} (api.listen)"))?;
+            .with_context(|| format!("listening on {listen} (api.listen)"))?;
         let address = listener
             .address()
             .context("reading the address of the API")?
-            .map_or_else(|| place.to_string(), |address| address.to_string());
+            .map_or_else(|| listen.to_string(), |address| address.to_string());
         let certificate = listener.certificate();
         let callbacks = callbacks::bind(config.callbacks.as_ref()).await?;
         let mut managers = BTreeMap::new();
@@ -123,8 +132,8 @@ impl Daemon {
             loops::spawn_adopter(lifecycle, &engine, &manager);
             managers.insert(name.clone(), manager);
         }
-        if crashed {
-            loops::spawn_check(lifecycle, &engine, path);
+        if opened.crashed {
+            loops::spawn_check(lifecycle, &engine, place);
         }
         head::spawn(lifecycle, &engine, &head);
         head::spawn_reading(lifecycle, &engine, managers.values().cloned().collect());

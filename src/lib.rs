@@ -33,7 +33,7 @@
 //! | [`template`] | texts with places for the fields of a record |
 //! | [`rows`] | files of people: CSV, JSON, TOML |
 //! | [`config`] | defaults ← file ← environment, and every complaint at once; the only reader of the environment |
-//! | [`store`] | all that is durable, in verbs; `SQLite` |
+//! | [`store`] | all that is durable, in verbs; `SQLite` and `PostgreSQL` |
 //! | [`origo`] | the client of HID: one effect in, one answer or fault out; the only place that knows HID's wire |
 //! | [`engine`] | load, step, commit |
 //! | [`budget`] | HID's windows: what part of them is ours, and a place for each call |

@@ -112,6 +112,8 @@ where
 fn filter(level: Level) -> Targets {
     Targets::new()
         .with_default(LevelFilter::WARN)
+        // What its pool warns of, the verb that it happened to tells.
+        .with_target("sqlx", LevelFilter::ERROR)
         .with_target("origo_adapter", level)
 }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use origo_adapter::config::{self, Config, Listen};
+use origo_adapter::config::{self, Config, Listen, Place};
 use tempfile::TempDir;
 
 const SECRET: &str = "Zwetschge-und-Quitte";
@@ -149,7 +149,11 @@ fn check(config: &Config) {
     assert!(!issuance.retry_schedule.is_empty());
     assert!(issuance.retry_schedule.iter().all(|wait| !wait.is_zero()));
     assert!(issuance.late_effect_bound >= issuance.settle_delay);
-    assert!(config.store.path.is_absolute());
+    match &config.store.place {
+        Place::Sqlite(path) => assert!(path.is_absolute()),
+        Place::Postgres(place) => assert!(!place.user.is_empty() && !place.database.is_empty()),
+    }
+    assert!(config.store.head.is_absolute());
     if let Listen::Tcp(address, None) = &config.api.listen {
         assert!(address.ip().is_loopback());
     }

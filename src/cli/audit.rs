@@ -1,4 +1,4 @@
-//! `audit verify`: the journal as it lies in the file.
+//! `audit verify`: the journal as it lies in the database.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,9 +7,12 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{FAILED, load_store, say, unavailable};
-use crate::store::journal::hex;
-use crate::store::sqlite::audit::{self, Audit};
+use super::{FAILED, load_store, runtime, say, unavailable};
+use crate::config::Place;
+use crate::daemon;
+use crate::store::journal::{Audit, hex};
+use crate::store::postgres;
+use crate::store::sqlite::audit;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -30,11 +33,18 @@ pub(super) struct Verify {
 
 /// Exit code 1 where a row is not as it was written.
 pub(super) fn verify(config: Option<&Path>, options: &Verify) -> anyhow::Result<ExitCode> {
-    let path = load_store(config)?.path;
-    let audit = audit::verify(&path).map_err(anyhow::Error::from);
+    let place = load_store(config)?.place;
+    let audit = match &place {
+        Place::Sqlite(path) => audit::verify(path),
+        Place::Postgres(place) => {
+            let settings = daemon::database(place);
+            runtime(1)?.block_on(postgres::audit::verify(&settings))
+        }
+    };
+    let audit = audit.map_err(anyhow::Error::from);
     let audit = audit
         .map_err(unavailable)
-        .with_context(|| format!("reading the journal of {}", path.display()))?;
+        .with_context(|| format!("reading the journal of {place}"))?;
     let (ok, shown, told) = match audit {
         Audit::Broken(broken) => {
             let shown = json!({"ok": false, "identity": broken.identity, "seq": broken.seq});

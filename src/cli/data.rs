@@ -1,4 +1,4 @@
-//! `backup`, `restore` and `migrate`: the database as a file.
+//! `backup`, `restore` and `migrate`: the database as a whole.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,9 +7,12 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
 
-use super::{load_store, say, unavailable};
+use super::{load_store, runtime, say, unavailable};
 use crate::clock::{Clock as _, SystemClock};
+use crate::config::Place;
 use crate::core::ids::Timestamp;
+use crate::daemon;
+use crate::store::postgres;
 use crate::store::sqlite::copies;
 
 #[derive(Args, Debug)]
@@ -39,7 +42,7 @@ pub(super) struct Migrate {
 
 /// The daemon may run.
 pub(super) fn backup(config: Option<&Path>, options: &Backup) -> anyhow::Result<ExitCode> {
-    let (path, file) = (load_store(config)?.path, &options.file);
+    let (path, file) = (sqlite(config, "pg_dump writes a copy")?, &options.file);
     if file.exists() {
         bail!("{} exists, and is not written over", file.display());
     }
@@ -60,7 +63,7 @@ pub(super) fn backup(config: Option<&Path>, options: &Backup) -> anyhow::Result<
 
 /// No daemon may run.
 pub(super) fn restore(config: Option<&Path>, options: &Restore) -> anyhow::Result<ExitCode> {
-    let (path, file) = (load_store(config)?.path, &options.file);
+    let (path, file) = (sqlite(config, "pg_restore puts one back")?, &options.file);
     let now = Timestamp(SystemClock.now());
     let kept = copies::restore(file, &path, now).map_err(anyhow::Error::from);
     let kept = kept.map_err(unavailable).with_context(|| {
@@ -88,17 +91,35 @@ pub(super) fn restore(config: Option<&Path>, options: &Restore) -> anyhow::Resul
 
 /// No daemon may run; it does the same when it starts.
 pub(super) fn migrate(config: Option<&Path>, options: &Migrate) -> anyhow::Result<ExitCode> {
-    let path = load_store(config)?.path;
-    let migrated = copies::migrate(&path).map_err(anyhow::Error::from);
+    let place = load_store(config)?.place;
+    let migrated = match &place {
+        Place::Sqlite(path) => copies::migrate(path),
+        Place::Postgres(place) => {
+            let settings = daemon::database(place);
+            runtime(1)?.block_on(postgres::migrate(&settings))
+        }
+    };
+    let migrated = migrated.map_err(anyhow::Error::from);
     let (before, after) = migrated
         .map_err(unavailable)
-        .with_context(|| format!("migrating {}", path.display()))?;
+        .with_context(|| format!("migrating {place}"))?;
     let text = if before == after {
-        format!("{} has schema version {after} already", path.display())
+        format!("{place} has schema version {after} already")
     } else {
-        format!("{}: schema version {before} became {after}", path.display())
+        format!("{place}: schema version {before} became {after}")
     };
     tell(options.json, &json!({ "from": before, "to": after }), &text)
+}
+
+/// The file that is the database; of one on a server, what does the same there is told.
+fn sqlite(config: Option<&Path>, instead: &str) -> anyhow::Result<PathBuf> {
+    match load_store(config)?.place {
+        Place::Sqlite(path) => Ok(path),
+        Place::Postgres(place) => bail!(
+            "{place} is PostgreSQL's, and copied by its own programs: {instead}, and the daemon notices one that is older \
+             than what was done"
+        ),
+    }
 }
 
 fn tell(json: bool, value: &serde_json::Value, text: &str) -> anyhow::Result<ExitCode> {

@@ -1,7 +1,6 @@
 //! From the merged tree to [`Config`]: one function per section, in the order of the types.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use config::Value;
@@ -13,7 +12,8 @@ use super::import::import;
 use super::layers::Layers;
 use super::listen::listen;
 use super::manager::credential_manager;
-use super::read::{LATER, Notes, Table};
+use super::read::{Notes, Table};
+use super::store::store;
 use super::values::{
     SECOND, at_least, certificates, derive, directory, flag, hash, id, proxy_url, schedule, secret,
     text, whole, word,
@@ -234,27 +234,6 @@ fn number_or_off(value: &Value) -> Result<Option<u32>, String> {
     }
     let number = whole(0)(value).map_err(|message| format!("{message}, or \"off\""))?;
     Ok(Some(number))
-}
-
-fn store(mut table: Table<'_>) -> Option<Store> {
-    let path = table.required("url", |value| {
-        let url = text(value)?;
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            // The text is not repeated: such a URL may hold a password.
-            return Err(format!("PostgreSQL: {LATER}"));
-        }
-        let path = url.strip_prefix("sqlite://").map(PathBuf::from);
-        path.filter(|path| path.is_absolute() && path.file_name().is_some())
-            .ok_or_else(|| "must be sqlite:// and the absolute path of a file".into())
-    });
-    table.close();
-    let path = path?;
-    let mut head = path.clone().into_os_string();
-    head.push(".head");
-    Some(Store {
-        head: head.into(),
-        path,
-    })
 }
 
 fn api(notes: &Notes<'_>, mut table: Table<'_>) -> Option<Api> {

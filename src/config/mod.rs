@@ -14,6 +14,7 @@ mod layers;
 mod listen;
 mod manager;
 mod read;
+mod store;
 mod values;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use uuid::Uuid;
 
 pub use self::changed::{Changed, is_reloaded};
 pub use self::listen::{Listen, Tls, UnixSocket};
+pub use self::store::{Place, Postgres, PostgresTls, Store};
 use crate::core::record::Field;
 use crate::telemetry;
 use crate::template::{Body, Format, Template};
@@ -292,15 +294,6 @@ pub struct MassChangeGuard {
     pub per: Duration,
 }
 
-/// Where the truth is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
-    /// The `SQLite` file, an absolute path.
-    pub path: PathBuf,
-    /// Where it is kept beside the database how far that came: `head` in systemd's state directory, else `FILE.head`.
-    pub head: PathBuf,
-}
-
 /// The HTTP API.
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -449,7 +442,9 @@ pub fn load(
     let directory = of_systemd
         .first()
         .and_then(|(_, names)| names.split(':').next());
-    if let Some(directory) = directory.filter(|directory| !directory.is_empty()) {
+    if let Some(directory) = directory.filter(|directory| !directory.is_empty())
+        && !config.store.head_is_given
+    {
         config.store.head = Path::new(directory).join("head");
     }
     Ok(config)

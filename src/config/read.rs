@@ -11,9 +11,6 @@ use super::Complaint;
 use super::layers::{Layers, UNKNOWN, entries};
 use super::values::show;
 
-/// What is said of a promised value.
-pub(super) const LATER: &str = "not yet";
-
 /// Collects complaints.
 pub(super) struct Notes<'a> {
     layers: &'a Layers,

@@ -1,6 +1,5 @@
 //! The loops: each asks for what is due, does it, and rests until something may be.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::late::{self, Side};
 use crate::adopt::{self, Adopter};
+use crate::config::Place;
 use crate::core::Timestamp;
 use crate::core::hold::HoldScope;
 use crate::emit;
@@ -234,12 +234,8 @@ async fn hinted(manager: &Manager, heeded: Option<Instant>) {
 }
 
 /// Looks for what a crash may have done to the file. A large one takes long, and nobody waits for it.
-pub(super) fn spawn_check(lifecycle: &Lifecycle, engine: &Arc<Engine>, path: &Path) {
-    let (engine, soft, path) = (
-        Arc::clone(engine),
-        lifecycle.soft(),
-        path.display().to_string(),
-    );
+pub(super) fn spawn_check(lifecycle: &Lifecycle, engine: &Arc<Engine>, place: &Place) {
+    let (engine, soft, path) = (Arc::clone(engine), lifecycle.soft(), place.to_string());
     lifecycle.spawn("check of the store", async move {
         if let Err(error) = engine.store().check().await {
             let chain = telemetry::chain(&error);

@@ -1,16 +1,16 @@
 //! `check --online`: asks what the daemon would ask, once.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, Place};
 use crate::origo::Unlimited;
-use crate::store;
-use crate::store::sqlite::{self, Sqlite};
+use crate::store::sqlite::Sqlite;
+use crate::store::{self, Options, Threads, postgres};
 use crate::telemetry;
 
 use super::build::client;
+use super::opened::settings as database;
 
 /// One thing that `check --online` looked at.
 #[derive(Debug, serde::Serialize)]
@@ -38,7 +38,7 @@ pub async fn check_online(config: &Config) -> Vec<Finding> {
             error: Some(error),
         },
     };
-    let mut findings = vec![finding("store".into(), store(&config.store.path))];
+    let mut findings = vec![finding("store".into(), store(&config.store.place).await)];
     for (name, settings) in &config.credential_managers {
         let subject = |service: &str| format!("credential_managers.{name}: {service}");
         let client = match client(
@@ -91,7 +91,18 @@ pub async fn check_online(config: &Config) -> Vec<Finding> {
 }
 
 /// Makes no database where there is none: it would be this user's, and not the daemon's.
-fn store(path: &Path) -> Result<String, String> {
+async fn store(place: &Place) -> Result<String, String> {
+    let path = match place {
+        Place::Sqlite(path) => path,
+        Place::Postgres(place) => {
+            let version = postgres::version(&database(place)).await;
+            return match version {
+                Ok(0) => Ok("answers, and is empty; the daemon makes its tables".to_owned()),
+                Ok(_) => Ok("answers".to_owned()),
+                Err(error) => Err(telemetry::chain(&error)),
+            };
+        }
+    };
     if !path.exists() {
         let folder = path.parent().unwrap_or(path);
         return if folder.is_dir() {
@@ -100,8 +111,8 @@ fn store(path: &Path) -> Result<String, String> {
             Err(format!("{} is no directory", folder.display()))
         };
     }
-    let threads = sqlite::Threads::Caller;
-    match Sqlite::open(path, sqlite::Options { threads }) {
+    let threads = Threads::Caller;
+    match Sqlite::open(path, Options { threads }) {
         Ok(_) => Ok("opens".to_owned()),
         Err(store::Error::InUse) => Ok("in use: a daemon runs".to_owned()),
         Err(error) => Err(telemetry::chain(&error)),

@@ -116,6 +116,55 @@ impl Heads {
     }
 }
 
+/// What became of an audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audit {
+    /// Every row follows from those before it.
+    Whole {
+        /// So many rows.
+        rows: u64,
+        /// The heads of all journals.
+        heads: Summed,
+    },
+    /// The first row that does not, in the order of ids.
+    Broken(Broken),
+}
+
+/// Checks all journals, a row at a time, in the order of identities and rows.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    last: Option<(IdentityId, u64, Hash)>,
+    /// So many were checked.
+    pub(super) rows: u64,
+}
+
+impl Walk {
+    /// The number that the next row of this identity must have.
+    pub(super) fn next(&self, identity: IdentityId) -> u64 {
+        self.end(identity).0 + 1
+    }
+
+    /// Refuses a row that does not follow from the one before it.
+    pub(super) fn take(&mut self, identity: IdentityId, row: &JournalRow) -> Result<(), Broken> {
+        let (before, head) = self.end(identity);
+        let seq = before + 1;
+        let expected = hash(&head, identity, seq, row.at, &row.cause, &row.change);
+        if row.seq != seq || row.hash != expected {
+            return Err(Broken { identity, seq });
+        }
+        self.last = Some((identity, seq, expected));
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn end(&self, identity: IdentityId) -> (u64, Hash) {
+        match self.last {
+            Some((whose, seq, head)) if whose == identity => (seq, head),
+            Some(_) | None => (0, ROOT),
+        }
+    }
+}
+
 /// As logs and commands show it.
 #[must_use]
 pub fn hex(hash: &Hash) -> String {

@@ -1,8 +1,8 @@
 //! All that is durable, in verbs: each is one short transaction and hands none out.
 //!
 //! Imports core only. Promises: what a verb acknowledged is on disk; a stale revision is refused; `now`
-//! is always bound, never asked of the database. [`sqlite`] is the store of one daemon; `PostgreSQL` is
-//! to follow as an equal, so nothing here names a dialect.
+//! is always bound, never asked of the database. [`sqlite`] and [`postgres`] are equals: nothing here names a dialect,
+//! and what is not a question to a database is written once for both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -20,14 +20,37 @@ use crate::core::index::{Kind, Row};
 use crate::core::state::Change;
 use crate::core::stock::Stock;
 
+mod common;
 pub mod head;
 pub mod journal;
 mod outbox;
+pub mod postgres;
 mod session;
 pub mod sqlite;
+mod write;
 
 pub use outbox::{Delivery, DeliveryClaim, Event, EventQuery, NewEvent, Outcome, Settled, Webhook};
 pub use session::{ClientSession, SessionChange, SessionQuery};
+
+/// How a store runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Where the work is done.
+    pub threads: Threads,
+}
+
+/// Where a store's work is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Threads {
+    /// Beside the caller: `SQLite` writes on one thread of its own, which puts all that wait into one transaction, and
+    /// reads on tokio's blocking threads; `PostgreSQL` is asked on several connections at once. For the daemon. Not for
+    /// a paused clock, which does not wait for it.
+    #[default]
+    Background,
+    /// At once, while the thread that polls stands still: the order of things is the order of calls, and a paused
+    /// clock stands still meanwhile. For simulations and for commands that do one thing.
+    Caller,
+}
 
 /// What a verb returns.
 pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;

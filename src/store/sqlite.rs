@@ -27,9 +27,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use self::group::{Write, Writer};
+use self::group::{Order, Writer};
 use self::open::Place;
+use super::common::{created_session, created_webhook};
 use super::journal::Summed;
+use super::write::Write;
 use super::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
     EventQuery, Feed, Grant, Head, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery,
@@ -42,27 +44,10 @@ use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use crate::core::index::{Kind, Row};
 use crate::core::stock::Stock;
 
+pub use super::{Options, Threads};
+
 /// Lists must not keep the queue's queries waiting.
 const READERS: usize = 2;
-
-/// How a store runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Where the work is done.
-    pub threads: Threads,
-}
-
-/// Where a store's work is done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Threads {
-    /// Writes on one thread of their own, which puts all that wait into one transaction; reads on
-    /// tokio's blocking threads. For the daemon. Not for a paused clock, which does not wait for it.
-    #[default]
-    Background,
-    /// On the thread that polls, at once: the order of things is the order of calls, and a paused
-    /// clock stands still meanwhile. For simulations and for commands that do one thing.
-    Caller,
-}
 
 /// The store. Clones are handles on the same database; with the last one dropped, the thread has ended
 /// and the file is closed and free for the next.
@@ -193,14 +178,18 @@ impl Sqlite {
     }
 
     async fn write(&self, write: Write) -> Result<(), Error> {
+        let order = Order {
+            write,
+            opening: self.opening,
+        };
         match &self.database.access {
             Access::Caller(conn) => {
                 self.database.transactions.fetch_add(1, Ordering::Relaxed);
-                let results = group::carry_out(&lock(conn), &[write]);
+                let results = group::carry_out(&lock(conn), &[order]);
                 results.into_iter().collect()
             }
             Access::Background { writer, .. } => writer
-                .send(write)
+                .send(order)
                 .await
                 .unwrap_or_else(|error| Err(Error::Database(Box::new(error)))),
         }
@@ -242,10 +231,7 @@ impl Store for Sqlite {
     }
 
     fn commit_all(&self, commits: Vec<Commit>) -> Verb<'_, ()> {
-        Box::pin(self.write(Write::Commit {
-            commits,
-            opening: self.opening,
-        }))
+        Box::pin(self.write(Write::Commit { commits }))
     }
 
     fn due(&self, query: DueQuery) -> Verb<'_, Vec<Due>> {
@@ -361,7 +347,7 @@ impl Store for Sqlite {
         Box::pin(async move {
             let wanted = webhook.clone();
             self.write(Write::CreateWebhook { webhook, since }).await?;
-            self.read(move |conn| outbox::created(conn, &wanted)).await
+            created_webhook(self, &wanted).await
         })
     }
 
@@ -378,10 +364,8 @@ impl Store for Sqlite {
     }
 
     fn claim_deliveries(&self, claim: DeliveryClaim) -> Verb<'_, Vec<Delivery>> {
-        let opening = self.opening;
         Box::pin(async move {
-            self.write(Write::ClaimDeliveries { claim, opening })
-                .await?;
+            self.write(Write::ClaimDeliveries { claim }).await?;
             self.read(move |conn| outbox::claimed(conn, claim.token))
                 .await
         })
@@ -400,8 +384,7 @@ impl Store for Sqlite {
         Box::pin(async move {
             let wanted = session.clone();
             self.write(Write::CreateSession { session }).await?;
-            self.read(move |conn| sessions::created(conn, &wanted))
-                .await
+            created_session(self, &wanted).await
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod policies;
+mod store;
 
 use std::fs;
 use std::path::PathBuf;
@@ -85,8 +86,8 @@ fn the_defaults_alone_are_good() {
     assert!(config.credential_managers.is_empty());
     assert_eq!(config.api.listen.to_string(), "127.0.0.1:8470");
     assert_eq!(
-        config.store.path,
-        PathBuf::from("/var/lib/origo-adapter/state.db")
+        config.store.place.to_string(),
+        "/var/lib/origo-adapter/state.db"
     );
     assert_eq!(
         config.issuance.retry_schedule,
@@ -221,7 +222,7 @@ fn what_is_wrong_is_said_in_one_line_each() {
              issuance.mass_change_guard.issues: must be a whole number from 0 to 4294967295, not -1, or \"off\" (in config.toml)\n\
              issuance.mass_change_guard.per: must be at least 1s, not \"0s\" (in config.toml)\n\
              log.format: must be \"auto\" or \"journald\" or \"json\" or \"text\", not \"syslog\" (in config.toml)\n\
-             store.url: PostgreSQL: not yet (in config.toml)",
+             store.url: must not hold a password; password_file is for it (in config.toml)",
         ),
         (
             "connectors of access systems",
@@ -387,7 +388,7 @@ fn what_is_wrong_is_said_in_one_line_each() {
             "where to listen",
             "[api]\nlisten = \"0.0.0.0:8470\"\n[store]\nurl = \"sqlite://state.db\"",
             "api.listen: beyond loopback, \"0.0.0.0:8470\" needs tls_cert_file and tls_key_file (in config.toml)\n\
-             store.url: must be sqlite:// and the absolute path of a file (in config.toml)",
+             store.url: must be sqlite:// and the absolute path of a file, or postgres:// and a database (in config.toml)",
         ),
         (
             "a listener without a port",

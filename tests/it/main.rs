@@ -81,6 +81,8 @@ mod model;
 #[cfg(test)]
 mod monitoring;
 #[cfg(test)]
+mod on_postgres;
+#[cfg(test)]
 mod online;
 #[cfg(test)]
 mod operator;

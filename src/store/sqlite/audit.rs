@@ -8,8 +8,8 @@ use super::cells::Cells;
 use super::open;
 use crate::core::ids::{IdentityId, Timestamp};
 use crate::core::state::Change;
-use crate::store::Error;
-use crate::store::journal::{self, Broken, Hash, Heads, ROOT, Summed};
+use crate::store::journal::{Audit, Hash, Heads, Summed, Walk};
+use crate::store::{Error, JournalRow};
 
 const ROWS: &str = "\
     SELECT identity, seq, at, cause, entity, from_state, to_state, hash FROM journal
@@ -19,20 +19,6 @@ const NEXT_HEAD: &str = "\
     SELECT identity, seq, hash FROM journal WHERE identity < ?1
     ORDER BY identity DESC, seq DESC LIMIT 1";
 
-/// What became of an audit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audit {
-    /// Every row follows from those before it.
-    Whole {
-        /// So many rows.
-        rows: u64,
-        /// The heads of all journals.
-        heads: Summed,
-    },
-    /// The first row that does not, in the order of ids.
-    Broken(Broken),
-}
-
 /// Checks the journal of the database at `path` as of one moment, a row at a time; the daemon may run.
 pub fn verify(path: &Path) -> Result<Audit, Error> {
     let conn = open::reader(path)?;
@@ -41,30 +27,34 @@ pub fn verify(path: &Path) -> Result<Audit, Error> {
     let moment = Transaction::new_unchecked(&conn, TransactionBehavior::Deferred)?;
     let mut statement = moment.prepare(ROWS)?;
     let mut found = statement.query([])?;
-    let (mut rows, mut last) = (0, None::<(IdentityId, u64, Hash)>);
+    let mut walk = Walk::default();
     while let Some(row) = found.next()? {
         let identity = IdentityId(Cells::new(row, "journal", "?").get(0)?);
-        let (before, head) = match last {
-            Some((whose, seq, head)) if whose == identity => (seq, head),
-            Some(_) | None => (0, ROOT),
+        let cells = Cells::new(
+            row,
+            "journal",
+            format!("{identity}/{}", walk.next(identity)),
+        );
+        let row = JournalRow {
+            seq: cells.get_u64(1)?,
+            at: Timestamp(cells.get(2)?),
+            cause: cells.get(3)?,
+            change: Change {
+                entity: cells.get(4)?,
+                from: cells.get(5)?,
+                to: cells.get(6)?,
+            },
+            hash: cells.get(7)?,
         };
-        let seq = before + 1;
-        let cells = Cells::new(row, "journal", format!("{identity}/{seq}"));
-        let change = Change {
-            entity: cells.get(4)?,
-            from: cells.get(5)?,
-            to: cells.get(6)?,
-        };
-        let (at, cause): (i64, String) = (cells.get(2)?, cells.get(3)?);
-        let expected = journal::hash(&head, identity, seq, Timestamp(at), &cause, &change);
-        if cells.get_u64(1)? != seq || cells.get::<Hash>(7)? != expected {
-            return Ok(Audit::Broken(Broken { identity, seq }));
+        if let Err(broken) = walk.take(identity, &row) {
+            return Ok(Audit::Broken(broken));
         }
-        last = Some((identity, seq, expected));
-        rows += 1;
     }
     let heads = heads(&moment)?;
-    Ok(Audit::Whole { rows, heads })
+    Ok(Audit::Whole {
+        rows: walk.rows,
+        heads,
+    })
 }
 
 /// The heads of all journals as of one moment.

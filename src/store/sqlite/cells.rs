@@ -4,10 +4,9 @@ use std::fmt;
 
 use rusqlite::Row;
 use rusqlite::types::FromSql;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::store::Error;
+use crate::store::{Error, common};
 
 /// One row as read, and what to call it should it make no sense.
 pub(super) struct Cells<'a, K> {
@@ -36,14 +35,7 @@ impl<'a, K: fmt::Display> Cells<'a, K> {
             .map_err(|error| self.corrupt(error))?
             .as_str()
             .map_err(|error| self.corrupt(error))?;
-        // serde_json's own words may quote the value, and so a name or a code (contract.md G7).
-        serde_json::from_str(text).map_err(|error| {
-            self.corrupt(format!(
-                "unusable JSON: {:?} error at column {}",
-                error.classify(),
-                error.column()
-            ))
-        })
+        common::parse(text).map_err(|error| self.corrupt(error))
     }
 
     pub(super) fn corrupt(
@@ -56,14 +48,4 @@ impl<'a, K: fmt::Display> Cells<'a, K> {
             source: source.into(),
         }
     }
-}
-
-/// JSON as stored. Equal values have equal texts.
-pub(super) fn json(value: &impl Serialize) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|error| Error::Database(Box::new(error)))
-}
-
-/// A number as a column holds it.
-pub(super) fn signed(number: u64) -> Result<i64, Error> {
-    i64::try_from(number).map_err(|error| Error::Database(Box::new(error)))
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, params};
 
-use super::cells::{Cells, json};
+use super::cells::Cells;
 use crate::core::ids::{AcsSystemId, Timestamp};
 use crate::core::stock::Stock;
+use crate::store::common::json;
 use crate::store::{Error, Feed};
 
 const FEED: &str = "SELECT feed FROM feeds WHERE manager = ?1";

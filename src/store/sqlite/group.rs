@@ -1,6 +1,5 @@
 //! Many writes, one transaction, one fsync: whoever waits while the disk works goes with the next group.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -9,18 +8,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use super::open::{LITTLE, MUCH};
 use super::{feeds, head, holds, outbox, sessions, slots, write};
-use crate::core::announce::EventType;
-use crate::core::hold::{HoldReason, HoldScope};
-use crate::core::ids::{AcsSystemId, Timestamp};
-use crate::core::stock::Stock;
-use crate::store::{
-    ClientSession, Commit, DeliveryClaim, Error, Feed, SessionChange, Settled, Slot, StandingHold,
-    Webhook,
-};
+use crate::store::Error;
+use crate::store::write::Write;
 
 /// How many writes share a transaction at most: bounds what the first of them waits for.
 const LARGEST: usize = 512;
@@ -29,120 +21,57 @@ const LARGEST: usize = 512;
 const MANY: usize = 32;
 const QUIET: Duration = Duration::from_secs(1);
 
-/// One write of somebody's.
-pub(super) enum Write {
-    Commit {
-        commits: Vec<Commit>,
-        opening: i64,
-    },
-    TakeSlots {
-        slots: Vec<Slot>,
-        answered: Vec<(Uuid, Timestamp)>,
-    },
-    WindowEpoch {
-        boot: Uuid,
-        epoch: i64,
-        now: Timestamp,
-    },
-    SaveFeed {
-        manager: AcsSystemId,
-        feed: Feed,
-        seen: Vec<(String, Timestamp)>,
-        kept_since: Timestamp,
-    },
-    Prune {
-        before: Timestamp,
-    },
-    CreateWebhook {
-        webhook: Webhook,
-        since: Timestamp,
-    },
-    UpdateWebhook {
-        id: Uuid,
-        event_types: Option<BTreeSet<EventType>>,
-    },
-    DeleteWebhook {
-        id: Uuid,
-    },
-    ClaimDeliveries {
-        claim: DeliveryClaim,
-        opening: i64,
-    },
-    SettleDelivery {
-        settled: Settled,
-    },
-    CreateSession {
-        session: ClientSession,
-    },
-    ChangeSession {
-        id: Uuid,
-        change: SessionChange,
-    },
-    DeleteSession {
-        id: Uuid,
-        now: Timestamp,
-    },
-    SaveStock {
-        manager: AcsSystemId,
-        stock: Stock,
-    },
-    Hold {
-        hold: StandingHold,
-    },
-    Release {
-        scope: HoldScope,
-        reasons: Vec<HoldReason>,
-    },
-    Regress {
-        at: Option<Timestamp>,
-        cause: String,
-    },
+/// A write, and the opening that its claims bear.
+pub(super) struct Order {
+    pub(super) write: Write,
+    pub(super) opening: i64,
 }
 
-impl Write {
+impl Order {
     fn apply(&self, conn: &Connection) -> Result<(), Error> {
-        match self {
-            Self::Commit { commits, opening } => commits
+        let opening = self.opening;
+        match &self.write {
+            Write::Commit { commits } => commits
                 .iter()
-                .try_for_each(|commit| write::commit(conn, commit, *opening)),
-            Self::TakeSlots { slots, answered } => {
+                .try_for_each(|commit| write::commit(conn, commit, opening)),
+            Write::TakeSlots { slots, answered } => {
                 for (token, frees_at) in answered {
                     slots::answer(conn, *token, *frees_at)?;
                 }
                 slots.iter().try_for_each(|slot| slots::take(conn, slot))
             }
-            Self::WindowEpoch { boot, epoch, now } => slots::begin(conn, *boot, *epoch, *now),
-            Self::SaveFeed {
+            Write::WindowEpoch { boot, epoch, now } => slots::begin(conn, *boot, *epoch, *now),
+            Write::SaveFeed {
                 manager,
                 feed,
                 seen,
                 kept_since,
             } => feeds::save(conn, *manager, feed, seen, *kept_since),
-            Self::Prune { before } => {
+            Write::Prune { before } => {
                 outbox::prune(conn, *before)?;
                 sessions::prune(conn, *before)
             }
-            Self::CreateWebhook { webhook, since } => outbox::create(conn, webhook, *since),
-            Self::UpdateWebhook { id, event_types } => {
+            Write::CreateWebhook { webhook, since } => outbox::create(conn, webhook, *since),
+            Write::UpdateWebhook { id, event_types } => {
                 outbox::update(conn, *id, event_types.as_ref())
             }
-            Self::DeleteWebhook { id } => outbox::delete(conn, *id),
-            Self::ClaimDeliveries { claim, opening } => outbox::claim(conn, *claim, *opening),
-            Self::SettleDelivery { settled } => outbox::settle(conn, *settled),
-            Self::CreateSession { session } => sessions::create(conn, session),
-            Self::ChangeSession { id, change } => sessions::change(conn, *id, *change),
-            Self::DeleteSession { id, now } => sessions::delete(conn, *id, *now),
-            Self::SaveStock { manager, stock } => feeds::save_stock(conn, *manager, stock),
-            Self::Hold { hold } => holds::put(conn, hold),
-            Self::Regress { at, cause } => head::regress(conn, *at, cause),
-            Self::Release { scope, reasons } => holds::remove(conn, scope, reasons),
+            Write::DeleteWebhook { id } => outbox::delete(conn, *id),
+            Write::ClaimDeliveries { claim } => outbox::claim(conn, *claim, opening),
+            Write::SettleDelivery { settled } => outbox::settle(conn, *settled),
+            Write::CreateSession { session } => sessions::create(conn, session),
+            Write::ChangeSession { id, change } => sessions::change(conn, *id, *change),
+            Write::DeleteSession { id, now } => sessions::delete(conn, *id, *now),
+            Write::SaveStock { manager, stock } => feeds::save_stock(conn, *manager, stock),
+            Write::Hold { hold } => holds::put(conn, hold),
+            Write::Regress { at, cause } => head::regress(conn, *at, cause),
+            Write::Release { scope, reasons } => holds::remove(conn, scope, reasons),
         }
     }
 }
 
 /// Carries out all of `writes` in one transaction. A refused one is undone alone; what is `Ok` is on
 /// disk. Should the transaction fail, all of them have.
-pub(super) fn carry_out(conn: &Connection, writes: &[Write]) -> Vec<Result<(), Error>> {
+pub(super) fn carry_out(conn: &Connection, writes: &[Order]) -> Vec<Result<(), Error>> {
     try_carry_out(conn, writes).unwrap_or_else(|error| {
         let source: Arc<dyn std::error::Error + Send + Sync> =
             if let Error::Database(source) = error {
@@ -155,7 +84,7 @@ pub(super) fn carry_out(conn: &Connection, writes: &[Write]) -> Vec<Result<(), E
     })
 }
 
-fn try_carry_out(conn: &Connection, writes: &[Write]) -> Result<Vec<Result<(), Error>>, Error> {
+fn try_carry_out(conn: &Connection, writes: &[Order]) -> Result<Vec<Result<(), Error>>, Error> {
     match (all(conn, writes)?, writes) {
         (Ok(()), _) => Ok(writes.iter().map(|_| Ok(())).collect()),
         (Err(refused), [_]) => Ok(vec![Err(refused)]),
@@ -164,7 +93,7 @@ fn try_carry_out(conn: &Connection, writes: &[Write]) -> Result<Vec<Result<(), E
 }
 
 /// Most groups have nothing that is refused, and a savepoint for each write would copy each page that it changes.
-fn all(conn: &Connection, writes: &[Write]) -> Result<Result<(), Error>, Error> {
+fn all(conn: &Connection, writes: &[Order]) -> Result<Result<(), Error>, Error> {
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
     for write in writes {
         if let Err(refused) = write.apply(conn) {
@@ -185,7 +114,7 @@ fn undone(conn: &Connection, transaction: Transaction<'_>) -> Result<(), Error> 
     Ok(transaction.rollback()?)
 }
 
-fn one_by_one(conn: &Connection, writes: &[Write]) -> Result<Vec<Result<(), Error>>, Error> {
+fn one_by_one(conn: &Connection, writes: &[Order]) -> Result<Vec<Result<(), Error>>, Error> {
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
     let mut results = Vec::with_capacity(writes.len());
     for write in writes {
@@ -215,7 +144,7 @@ pub(super) struct Writer {
 }
 
 struct Job {
-    write: Write,
+    order: Order,
     answer: oneshot::Sender<Result<(), Error>>,
 }
 
@@ -233,11 +162,11 @@ impl Writer {
     }
 
     /// Queues a write. Its answer comes once it is on disk.
-    pub(super) fn send(&self, write: Write) -> oneshot::Receiver<Result<(), Error>> {
+    pub(super) fn send(&self, order: Order) -> oneshot::Receiver<Result<(), Error>> {
         let (answer, answered) = oneshot::channel();
         if let Some(jobs) = &self.jobs {
             // A thread that is gone drops the job and with it `answer`, which is how the caller learns.
-            jobs.send(Job { write, answer }).ok();
+            jobs.send(Job { order, answer }).ok();
         }
         answered
     }
@@ -261,7 +190,7 @@ fn run(conn: &Connection, waiting: &Receiver<Job>, transactions: &AtomicU64) {
             .chain(others)
             .take(LARGEST)
             .filter(|job| !job.answer.is_closed())
-            .map(|job| (job.write, job.answer))
+            .map(|job| (job.order, job.answer))
             .unzip();
         if writes.is_empty() {
             continue;
@@ -297,12 +226,15 @@ fn next(conn: &Connection, waiting: &Receiver<Job>, busy: &mut bool) -> Option<J
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::store::Window;
-    use crate::store::sqlite::open;
+    use uuid::Uuid;
 
-    fn slot(token: u128, key: &str) -> Write {
-        Write::TakeSlots {
+    use super::*;
+    use crate::core::ids::Timestamp;
+    use crate::store::sqlite::open;
+    use crate::store::{Slot, Window};
+
+    fn slot(token: u128, key: &str) -> Order {
+        let write = Write::TakeSlots {
             slots: vec![Slot {
                 token: Uuid::from_u128(token),
                 windows: vec![Window {
@@ -313,7 +245,8 @@ mod tests {
                 frees_at: Timestamp(9),
             }],
             answered: Vec::new(),
-        }
+        };
+        Order { write, opening: 1 }
     }
 
     fn slots(conn: &Connection) -> i64 {

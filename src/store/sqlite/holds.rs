@@ -1,13 +1,12 @@
 //! What is held as a whole.
 
-use rusqlite::types::Value;
 use rusqlite::{Connection, params};
-use uuid::Uuid;
 
 use super::cells::Cells;
 use crate::core::effect::Class;
 use crate::core::hold::{HoldReason, HoldScope};
 use crate::core::ids::{AcsSystemId, PartNumber, Timestamp};
+use crate::store::common::{self, Stops, scope_columns};
 use crate::store::{Error, StandingHold};
 
 const PUT: &str = "\
@@ -20,19 +19,8 @@ const ON: &str = "SELECT reason FROM holds WHERE part_number = '' AND (scope = x
 const PART: &str = "SELECT 1 FROM holds WHERE scope = ?1 AND part_number = ?2";
 const PARTS: &str = "SELECT 1 FROM holds WHERE scope = ?1 AND part_number <> '' LIMIT 1";
 
-/// What a hold keeps back of a class.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stops {
-    Nothing,
-    /// The issues of some part numbers.
-    Parts,
-    /// The issues, and not the reads among them.
-    Issues,
-    All,
-}
-
 pub(super) fn put(conn: &Connection, hold: &StandingHold) -> Result<(), Error> {
-    let (scope, part) = columns(&hold.scope);
+    let (scope, part) = scope_columns(&hold.scope);
     conn.prepare_cached(PUT)?.execute(params![
         scope,
         part,
@@ -50,7 +38,7 @@ pub(super) fn remove(
 ) -> Result<(), Error> {
     let mut remove = conn.prepare_cached(REMOVE)?;
     for reason in reasons {
-        let (scope, part) = columns(scope);
+        let (scope, part) = scope_columns(scope);
         remove.execute(params![scope, part, reason.name()])?;
     }
     Ok(())
@@ -64,12 +52,7 @@ pub(super) fn all(conn: &Connection) -> Result<Vec<StandingHold>, Error> {
         let cells = Cells::new(row, "holds", "?");
         let scope: Vec<u8> = cells.get(0)?;
         let part: String = cells.get(4)?;
-        let scope = match Uuid::from_slice(&scope) {
-            _ if scope.is_empty() => HoldScope::All,
-            Ok(manager) if part.is_empty() => HoldScope::Manager(AcsSystemId(manager)),
-            Ok(manager) => HoldScope::Part(AcsSystemId(manager), PartNumber(part)),
-            Err(error) => return Err(cells.corrupt(error)),
-        };
+        let scope = common::scope(&scope, part).map_err(|error| cells.corrupt(error))?;
         holds.push(StandingHold {
             scope,
             reason: reason(&cells, 1)?,
@@ -98,32 +81,18 @@ pub(super) fn stops(
     manager: Option<AcsSystemId>,
     class: Class,
 ) -> Result<Stops, Error> {
-    let stops = match class {
-        Class::Issue => Stops::Issues,
-        Class::Enroll => Stops::All,
-        Class::Withdrawal
-        | Class::Confirm
-        | Class::Wait
-        | Class::Sweep
-        | Class::Removal
-        | Class::Import
-        | Class::Timer => {
-            return Ok(Stops::Nothing);
-        }
-    };
+    if Stops::most(class) == Stops::Nothing {
+        return Ok(Stops::Nothing);
+    }
     let held = match manager {
         Some(manager) => stop(conn, manager)?,
         None => false,
     };
-    let parts = match manager.filter(|_| stops == Stops::Issues && !held) {
+    let parts = match manager.filter(|_| !held) {
         Some(manager) => conn.prepare_cached(PARTS)?.exists(params![manager.0])?,
         None => false,
     };
-    Ok(match (held, parts) {
-        (true, _) => stops,
-        (false, true) => Stops::Parts,
-        (false, false) => Stops::Nothing,
-    })
+    Ok(Stops::of(class, held, parts))
 }
 
 /// The keys of this part number are not to be issued.
@@ -138,17 +107,5 @@ pub(super) fn stop_part(
 
 fn reason<K: std::fmt::Display>(cells: &Cells<'_, K>, index: usize) -> Result<HoldReason, Error> {
     let name: String = cells.get(index)?;
-    let known = HoldReason::ALL
-        .into_iter()
-        .find(|known| known.name() == name);
-    known.ok_or_else(|| cells.corrupt("no reason that is known"))
-}
-
-fn columns(scope: &HoldScope) -> (Value, &str) {
-    let id = |manager: &AcsSystemId| Value::Blob(manager.0.as_bytes().to_vec());
-    match scope {
-        HoldScope::All => (Value::Blob(Vec::new()), ""),
-        HoldScope::Manager(manager) => (id(manager), ""),
-        HoldScope::Part(manager, part) => (id(manager), &part.0),
-    }
+    common::reason(&name).map_err(|error| cells.corrupt(error))
 }

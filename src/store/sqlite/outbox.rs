@@ -7,15 +7,13 @@ use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
-use super::cells::{Cells, json};
+use super::cells::Cells;
 use crate::core::announce::{Announcement, EventType};
 use crate::core::ids::{AcsSystemId, AcsUserId, AutomationId, IdentityId, PhoneId, Timestamp};
+use crate::store::common::{json, type_names, types};
 use crate::store::{
     Delivery, DeliveryClaim, Error, Event, EventQuery, NewEvent, Outcome, Settled, Webhook,
 };
-
-/// In a webhook's list: all there are.
-const ALL: &str = "*";
 
 const APPEND: &str = "\
     INSERT INTO events (id, event_type, created_at, occurred_at, acs_credential, acs_user,
@@ -137,19 +135,6 @@ pub(super) fn create(conn: &Connection, webhook: &Webhook, since: Timestamp) -> 
     Ok(())
 }
 
-/// The webhook that `create` made or found.
-pub(super) fn created(conn: &Connection, wanted: &Webhook) -> Result<Webhook, Error> {
-    let known = webhooks(conn)?;
-    let same = |known: &&Webhook| {
-        known.enabled && known.url == wanted.url && known.event_types == wanted.event_types
-    };
-    let own = known.iter().find(|known| known.id == wanted.id);
-    let found = own.or_else(|| known.iter().rev().find(same));
-    found
-        .cloned()
-        .ok_or_else(|| Error::Database("the webhook is gone again".into()))
-}
-
 /// Every webhook, oldest first.
 pub(super) fn webhooks(conn: &Connection) -> Result<Vec<Webhook>, Error> {
     let sql = format!("SELECT {WEBHOOK} FROM webhooks AS w ORDER BY w.created_at, w.id");
@@ -259,11 +244,7 @@ pub(super) fn settle(conn: &Connection, settled: Settled) -> Result<(), Error> {
 }
 
 fn types_json(types: Option<&BTreeSet<EventType>>) -> Result<String, Error> {
-    let names: Vec<&str> = match types {
-        Some(types) => types.iter().map(|known| known.name()).collect(),
-        None => vec![ALL],
-    };
-    json(&names)
+    json(&type_names(types))
 }
 
 fn event<K: std::fmt::Display>(cells: &Cells<'_, K>, first: usize) -> Result<Event, Error> {
@@ -290,12 +271,7 @@ fn event<K: std::fmt::Display>(cells: &Cells<'_, K>, first: usize) -> Result<Eve
 
 fn webhook<K: std::fmt::Display>(cells: &Cells<'_, K>, first: usize) -> Result<Webhook, Error> {
     let names: Vec<String> = cells.get_json(first + 2)?;
-    let event_types = if names == [ALL] {
-        None
-    } else {
-        let types: Option<BTreeSet<_>> = names.iter().map(|name| EventType::parse(name)).collect();
-        Some(types.ok_or_else(|| cells.corrupt("an unknown event type"))?)
-    };
+    let event_types = types(&names).map_err(|error| cells.corrupt(error))?;
     Ok(Webhook {
         id: cells.get(first)?,
         url: cells.get(first + 1)?,

@@ -6,13 +6,14 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use uuid::Uuid;
 
-use super::cells::{Cells, json};
-use super::holds::{self, Stops};
+use super::cells::Cells;
+use super::holds;
 use crate::core::effect::{Class, Lane};
 use crate::core::identity::Identity;
 use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use crate::core::index::{Kind, Row};
 use crate::core::state::Change;
+use crate::store::common::{Stops, json};
 use crate::store::{Claim, Counts, Due, DueQuery, Error, JournalRow, ListQuery, Loaded};
 
 const LOAD: &str =

@@ -1,16 +1,15 @@
 //! Client sessions. Tokens go in and out of rows; what is searched by is their hash.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::cells::Cells;
 use super::outbox;
-use crate::core::announce::Announcement;
 use crate::core::ids::{IdentityId, Timestamp};
-use crate::store::{ClientSession, Commit, Error, NewEvent, SessionChange, SessionQuery};
+use crate::store::common::{ends_sessions, sessions_gone, token_hash};
+use crate::store::{ClientSession, Commit, Error, SessionChange, SessionQuery};
 
 const SESSION: &str =
     "id, token, user_identity, identifier_key, created_at, expires_at, revoked_at";
@@ -38,7 +37,7 @@ pub(super) fn create(conn: &Connection, session: &ClientSession) -> Result<(), E
     conn.prepare_cached(CREATE)?.execute(params![
         session.id,
         session.token.expose_secret(),
-        hash(&session.token),
+        token_hash(&session.token),
         session.user_identity.map(|id| id.0),
         session.key,
         session.created_at.0,
@@ -47,32 +46,12 @@ pub(super) fn create(conn: &Connection, session: &ClientSession) -> Result<(), E
     Ok(())
 }
 
-/// The session that `create` made or found.
-pub(super) fn created(conn: &Connection, wanted: &ClientSession) -> Result<ClientSession, Error> {
-    let by_id = SessionQuery {
-        id: Some(wanted.id),
-        ..SessionQuery::default()
-    };
-    let mut known = sessions(conn, &by_id)?;
-    if known.is_empty() && wanted.key.is_some() {
-        let by_key = SessionQuery {
-            key: wanted.key.clone(),
-            ..SessionQuery::default()
-        };
-        known = sessions(conn, &by_key)?;
-        known.retain(|known| known.holds(wanted.created_at));
-    }
-    known
-        .pop()
-        .ok_or_else(|| Error::Database("the client session is gone again".into()))
-}
-
 /// Newest first, ties by id.
 pub(super) fn sessions(
     conn: &Connection,
     query: &SessionQuery,
 ) -> Result<Vec<ClientSession>, Error> {
-    let hash = query.token.as_ref().map(hash);
+    let hash = query.token.as_ref().map(token_hash);
     let filters: [(&str, Option<Value>); 4] = [
         ("id", query.id.map(blob)),
         ("token_hash", hash.map(Value::Blob)),
@@ -119,38 +98,24 @@ pub(super) fn delete(conn: &Connection, id: Uuid, now: Timestamp) -> Result<(), 
         .prepare_cached(DELETE)?
         .query_row(params![id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    tell(conn, gone.into_iter().collect(), now)
+    outbox::append(conn, &sessions_gone(gone, now), now)
 }
 
 /// Who is gone or on the way out has no sessions.
 pub(super) fn end(conn: &Connection, commit: &Commit) -> Result<(), Error> {
-    let identity = commit.identity.as_ref();
-    if identity.is_some_and(|identity| identity.deleting_since.is_none()) {
+    if !ends_sessions(commit) {
         return Ok(());
     }
     let mut statement = conn.prepare_cached(END)?;
     let gone = statement.query_map(params![commit.id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let gone: Vec<_> = gone.collect::<Result<_, _>>()?;
-    tell(conn, gone, commit.now)
-}
-
-fn tell(conn: &Connection, gone: Vec<(Uuid, Option<Uuid>)>, now: Timestamp) -> Result<(), Error> {
-    let events = gone.into_iter().map(|(session, identity)| {
-        let identity = identity.map(IdentityId);
-        NewEvent::of(Announcement::client_session_deleted(session, identity, now))
-    });
-    outbox::append(conn, &events.collect::<Vec<_>>(), now)
+    outbox::append(conn, &sessions_gone(gone, commit.now), commit.now)
 }
 
 /// Forgets those that expired before then.
 pub(super) fn prune(conn: &Connection, before: Timestamp) -> Result<(), Error> {
     conn.prepare_cached(PRUNE)?.execute(params![before.0])?;
     Ok(())
-}
-
-fn hash(token: &SecretString) -> Vec<u8> {
-    let hash = digest(&SHA256, token.expose_secret().as_bytes());
-    hash.as_ref().to_vec()
 }
 
 fn blob(id: Uuid) -> Value {

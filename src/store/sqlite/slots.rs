@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use crate::core::ids::Timestamp;
+use crate::store::common::{fullest, refused, surplus};
 use crate::store::{Error, Slot, Window};
 
 const PURGE: &str = "DELETE FROM slots WHERE key = ?1 AND frees_at <= ?2";
@@ -23,20 +24,11 @@ const GIVE_BACK: &str = "DELETE FROM slots WHERE token = ?1";
 /// Takes a place in every window, or none and says which has room last and when.
 pub(super) fn take(conn: &Connection, slot: &Slot) -> Result<(), Error> {
     let now = slot.at;
-    let mut full: Option<(&Window, Timestamp)> = None;
+    let mut full = None;
     for window in &slot.windows {
-        if let Some(not_before) = has_room_at(conn, window, now)?
-            && full.is_none_or(|(_, latest)| latest < not_before)
-        {
-            full = Some((window, not_before));
-        }
+        full = fullest(full, window, has_room_at(conn, window, now)?);
     }
-    if let Some((window, not_before)) = full {
-        return Err(Error::WindowFull {
-            key: window.key.clone(),
-            not_before,
-        });
-    }
+    refused(full)?;
     for window in &slot.windows {
         conn.prepare_cached(PURGE)?
             .execute(params![window.key, now.0])?;
@@ -104,10 +96,9 @@ fn has_room_at(
     let counting: i64 = conn
         .prepare_cached(COUNT)?
         .query_row(params![window.key, now.0], |row| row.get(0))?;
-    let surplus = counting - i64::from(window.limit);
-    if surplus < 0 {
+    let Some(surplus) = surplus(window, counting) else {
         return Ok(None);
-    }
+    };
     if window.limit == 0 {
         return Ok(Some(Timestamp(i64::MAX)));
     }

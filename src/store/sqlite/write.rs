@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use super::cells::{Cells, json, signed};
+use super::cells::Cells;
 use super::{holds, outbox, sessions, slots};
 use crate::core::effect::{Effect, Lane, Owed};
 use crate::core::hold::held_back_at;
 use crate::core::identity::Identity;
 use crate::core::ids::{IdentityId, Timestamp};
 use crate::core::index::Row;
-use crate::store::journal::{self, Hash, ROOT};
+use crate::store::common::{Order, Reordered, chained, json, reordered, signed};
+use crate::store::journal::{Hash, ROOT};
 use crate::store::{ClaimChange, Commit, Error};
 
 const STORED: &str =
@@ -172,56 +173,26 @@ fn put(
     Ok(())
 }
 
-/// An effect as stored, without its lane.
-#[derive(PartialEq, Eq)]
-struct Order {
-    manager: Option<Uuid>,
-    class: String,
-    not_before: i64,
-    effect: String,
-    line: i64,
-    owed_since: i64,
-}
-
-/// Touches only what differs: most commits leave most lanes as they are.
 fn replace_owed(
     conn: &Connection,
     id: IdentityId,
     owed: &BTreeMap<Lane, Owed>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let mut before = orders(conn, id)?;
-    for (lane, owed) in owed {
-        let lane = json(lane)?;
-        let known = before.remove(&lane);
-        let effect = json(&owed.effect)?;
-        let same = known.as_ref().filter(|known| known.effect == effect);
-        let since = same.map_or(now.0, |known| known.line.min(now.0));
-        let class = owed.class.name().to_owned();
-        let owed_since = same.filter(|known| known.class == class);
-        let owed_since = owed_since.map_or(now.0, |known| known.owed_since.min(now.0));
-        let order = Order {
-            manager: owed.manager.map(|manager| manager.0),
-            class,
-            owed_since,
-            not_before: owed.not_before.0,
-            effect,
-            line: owed.not_before.0.max(since),
-        };
-        if known.as_ref() != Some(&order) {
-            conn.prepare_cached(PUT_OWED)?.execute(params![
-                id.0,
-                lane,
-                order.manager,
-                order.class,
-                order.not_before,
-                order.effect,
-                order.line,
-                order.owed_since,
-            ])?;
-        }
+    let Reordered { changed, gone } = reordered(orders(conn, id)?, owed, now)?;
+    for (lane, order) in changed {
+        conn.prepare_cached(PUT_OWED)?.execute(params![
+            id.0,
+            lane,
+            order.manager,
+            order.class,
+            order.not_before,
+            order.effect,
+            order.line,
+            order.owed_since,
+        ])?;
     }
-    for lane in before.keys() {
+    for lane in gone {
         conn.prepare_cached(REMOVE_OWED)?
             .execute(params![id.0, lane])?;
     }
@@ -267,10 +238,8 @@ fn append(conn: &Connection, commit: &Commit) -> Result<(), Error> {
     if commit.changes.is_empty() {
         return Ok(());
     }
-    let (mut seq, mut hash) = head(conn, commit.id)?;
-    for change in &commit.changes {
-        seq += 1;
-        hash = journal::hash(&hash, commit.id, seq, commit.now, &commit.cause, change);
+    let rows = chained(head(conn, commit.id)?, commit);
+    for (change, (seq, hash)) in commit.changes.iter().zip(rows) {
         conn.prepare_cached(APPEND)?.execute(params![
             commit.id.0,
             signed(seq)?,

@@ -10,13 +10,14 @@ use origo_adapter::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::core::stock::Stock;
 use origo_adapter::store::journal::Summed;
-use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::store::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
     EventQuery, Feed, Grant, Head, JournalRow, ListQuery, Loaded, SessionChange, SessionQuery,
     Settled, Slot, StandingHold, Store, Verb, Webhook,
 };
 use uuid::Uuid;
+
+use super::disk::Disk;
 
 /// Counts the operations of the store; from the one it was lit for on, the process is dead.
 #[derive(Clone, Default)]
@@ -96,7 +97,7 @@ impl Fuse {
 }
 
 pub(super) struct FusedStore {
-    pub(super) store: Sqlite,
+    pub(super) store: Disk,
     pub(super) fuse: Fuse,
 }
 

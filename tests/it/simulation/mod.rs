@@ -4,6 +4,7 @@
 //!
 //! How to run more of it: docs/guarantees.md. One seed: `SIMULATION_SEED=147 cargo test no_seed`.
 
+mod disk;
 mod frozen;
 mod fuse;
 mod oracle;
@@ -24,11 +25,14 @@ use rules::{Bug, Rules, Strike, faults_that_end};
 use shrink::shortest;
 use story::{Ending, run};
 
+use crate::support::cluster::cluster;
 use crate::support::machine::{asked, at_once, cores, tell};
 
 /// In CI; more by environment.
 const SEEDS: u64 = 5000;
 const DEADLY_SEEDS: u64 = 300;
+/// Of each kind.
+const PG_SEEDS: u64 = 12;
 /// What a seed is worth on average, at least: points at which the daemon died, each of one operation.
 const DEATHS_A_SEED: usize = 4;
 const DEATHS_OF_A_DEADLY_SEED: usize = 20;
@@ -110,6 +114,57 @@ fn no_seed_breaks_a_guarantee() {
     told("seeds", &endings);
     let deaths: usize = endings.iter().map(|ending| ending.deaths).sum();
     assert!(deaths >= endings.len() * DEATHS_A_SEED, "{deaths} deaths");
+}
+
+/// Stories on PostgreSQL, of one daemon, of one that dies all the time, and of two.
+#[test]
+fn no_seed_breaks_a_guarantee_on_postgres() {
+    if cluster().is_none() {
+        return;
+    }
+    let postgres = Rules {
+        postgres: true,
+        ..Rules::default()
+    };
+    let deadly = Rules {
+        deadly: true,
+        ..postgres.clone()
+    };
+    let two = Rules {
+        two: true,
+        ..postgres.clone()
+    };
+    let seeds = asked("PG_SEEDS").unwrap_or(PG_SEEDS);
+    for (what, rules) in [("one", postgres), ("deadly", deadly), ("two", two)] {
+        let stories: Vec<_> = (0..seeds).map(|seed| (seed, rules.clone())).collect();
+        told(&format!("PostgreSQL, {what}"), &all_hold(&stories));
+    }
+}
+
+/// Where nobody dies, which store it is makes no difference to anything.
+#[test]
+fn both_stores_tell_the_same_stories() {
+    if cluster().is_none() {
+        return;
+    }
+    for seed in 0..3 {
+        let sqlite = Rules {
+            clean: true,
+            trace: true,
+            ..Rules::default()
+        };
+        let postgres = Rules {
+            postgres: true,
+            ..sqlite.clone()
+        };
+        let [one, other] = [sqlite, postgres].map(|rules| holds(seed, &rules).log);
+        let parts = one
+            .lines()
+            .zip(other.lines())
+            .find(|(one, other)| one != other);
+        assert_eq!(parts, None, "seed {seed}");
+        assert_eq!(one.len(), other.len(), "seed {seed}");
+    }
 }
 
 /// The same stories with death after death, for as many points as are wanted.

@@ -28,6 +28,8 @@ pub(super) type Strike = (Option<Class>, Fault);
 )]
 pub(super) struct Rules {
     pub(super) bug: Option<Bug>,
+    /// What happens is kept in a database of PostgreSQL; a dead daemon's claims last as long as their leases.
+    pub(super) postgres: bool,
     /// No faults and no crashes but those named here.
     pub(super) clean: bool,
     /// The one crash: at this operation of the store, after its transaction or before.

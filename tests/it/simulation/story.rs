@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use origo_adapter::core::ids::Timestamp;
 use origo_adapter::simulator::{Device, Fault, Faults};
-use origo_adapter::store::{Error, Feed, Store as _};
+use origo_adapter::store::{Error, Feed};
 use origo_adapter::worker::{self, Next};
 
 use super::frozen::{Frozen, Stillness};

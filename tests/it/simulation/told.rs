@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use origo_adapter::core::announce::EventType;
 use origo_adapter::core::ids::{ChildId, ParentId, PhoneId};
-use origo_adapter::store::{EventQuery, Store as _};
+use origo_adapter::store::EventQuery;
 use uuid::Uuid;
 
 use super::story::Story;

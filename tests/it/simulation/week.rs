@@ -24,10 +24,10 @@ use origo_adapter::manager::Manager;
 use origo_adapter::origo::Transport;
 use origo_adapter::poller::{Polled, Poller};
 use origo_adapter::simulator::Settings;
-use origo_adapter::store::Store as _;
 use origo_adapter::store::sqlite::{Options, Sqlite, Threads};
 use origo_adapter::worker::{self, Next, Worker};
 
+use super::disk::Disk;
 use super::fuse::FusedStore;
 use super::rules::Rules;
 use super::world::{MANAGER, START, World, policy};
@@ -118,7 +118,7 @@ impl Week {
         let folder = tempfile::TempDir::with_prefix_in("week", SHARED_MEMORY).unwrap();
         let threads = Threads::Caller;
         let path = folder.path().join("state.db");
-        world.store = Sqlite::open(&path, Options { threads }).unwrap();
+        world.store = Disk::Sqlite(Sqlite::open(&path, Options { threads }).unwrap());
         world.clock.advance(DAWN);
         let (hid, clock) = (Arc::clone(&world.hid), Arc::clone(&world.clock));
         let line = Arc::new(Line::new(hid, clock, seed));

@@ -8,7 +8,7 @@ use origo_adapter::core::ids::{
     PhoneId, Timestamp,
 };
 use origo_adapter::core::wish::Wish;
-use origo_adapter::store::{ClaimChange, Commit, Store as _};
+use origo_adapter::store::{ClaimChange, Commit};
 use origo_adapter::{core, engine};
 use uuid::Uuid;
 

@@ -14,10 +14,10 @@ use origo_adapter::manager::Manager;
 use origo_adapter::origo::{Sending, Transport, TransportError};
 use origo_adapter::poller::Poller;
 use origo_adapter::simulator::{self, Hid, Reply};
-use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::worker::{Job, Worker};
 use uuid::Uuid;
 
+use super::disk::Disk;
 use super::fuse::{Fuse, FusedStore};
 use super::rules::{Bug, Rules};
 use crate::support::dice::Dice;
@@ -161,7 +161,7 @@ pub(super) struct Daemon {
 pub(super) struct World {
     pub(super) clock: Arc<TestClock>,
     pub(super) hid: Arc<Mutex<Hid>>,
-    pub(super) store: Sqlite,
+    pub(super) store: Disk,
     pub(super) fuse: Fuse,
     pub(super) rules: Rules,
     wire: Arc<Wire>,
@@ -182,7 +182,7 @@ impl World {
             bug: rules.bug,
             freeze: Mutex::new(None),
         });
-        let store = Sqlite::in_memory().unwrap();
+        let store = Disk::new(rules.postgres);
         Self {
             clock,
             hid,
@@ -209,7 +209,7 @@ impl World {
 
     /// The only daemon as it is after its start, nothing recovered yet: whoever had the store before is dead.
     pub(super) async fn start(&mut self) -> Daemon {
-        self.store = self.store.reopened().unwrap();
+        self.store = self.store.reopened();
         self.fuse.mend();
         self.start_beside().await
     }

@@ -150,6 +150,15 @@ fn calling(n: u128, expected: u64, lane: Lane, effect: Effect) -> Commit {
     taking(commit, slot(n, &[("w", 9)], at(50)))
 }
 
+/// Somebody new who is being invited.
+pub(super) fn inviting(n: u128) -> Commit {
+    let effect = Effect::CreateInvitation {
+        user: HidUserId::parse("72001").unwrap(),
+        delivery: origo_adapter::core::effect::Delivery::Email,
+    };
+    calling(n, 0, Lane::Invitation(MANAGER), effect)
+}
+
 pub(super) async fn a_claim_for_what_is_held_is_refused(store: &dyn Store) {
     let user = || HidUserId::parse("72001").unwrap();
     let read = || calling(1, 1, Lane::Read(MANAGER), Effect::ReadUser { user: user() });

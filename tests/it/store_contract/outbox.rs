@@ -13,14 +13,14 @@ use uuid::Uuid;
 use super::put;
 use super::samples::{adding, at, commit, id, row, token};
 
-fn event(n: u128, event_type: EventType) -> NewEvent {
+pub(super) fn event(n: u128, event_type: EventType) -> NewEvent {
     NewEvent {
         id: Uuid::from_u128(0xE000 + n),
         announcement: Announcement::new(event_type, None, at(0)),
     }
 }
 
-fn telling(commit: Commit, now: Timestamp, events: Vec<NewEvent>) -> Commit {
+pub(super) fn telling(commit: Commit, now: Timestamp, events: Vec<NewEvent>) -> Commit {
     Commit {
         events,
         now,
@@ -28,7 +28,7 @@ fn telling(commit: Commit, now: Timestamp, events: Vec<NewEvent>) -> Commit {
     }
 }
 
-fn webhook(n: u128) -> Webhook {
+pub(super) fn webhook(n: u128) -> Webhook {
     Webhook {
         id: Uuid::from_u128(0xB000 + n),
         url: format!("https://example.com/{n}"),

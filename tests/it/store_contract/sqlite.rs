@@ -38,9 +38,12 @@ fn open(path: &Path, threads: Threads) -> Sqlite {
     Sqlite::open(path, Options { threads }).unwrap()
 }
 
-suite!(file_background, super::file(super::Threads::Background));
-suite!(file_caller, super::file(super::Threads::Caller));
-suite!(in_memory, super::memory());
+suite!(
+    file_background,
+    Some(super::file(super::Threads::Background))
+);
+suite!(file_caller, Some(super::file(super::Threads::Caller)));
+suite!(in_memory, Some(super::memory()));
 
 impl Bed {
     fn path(&self) -> PathBuf {

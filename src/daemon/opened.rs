@@ -1,0 +1,75 @@
+//! The store that the configuration names, opened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::loops::store_failed;
+use crate::config;
+use crate::config::Place;
+use crate::retry::Waits;
+use crate::store::postgres::{self, Client, Host, Postgres, Settings, Tls};
+use crate::store::sqlite::Sqlite;
+use crate::store::{Options, Store};
+
+/// A database that is away is looked for this often, at first and at last.
+const SOON: Duration = Duration::from_millis(250);
+const LATE: Duration = Duration::from_secs(10);
+
+/// A store, and whether its last owner did not get to close it.
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) crashed: bool,
+}
+
+/// Opens it for the only daemon; waits for a database on a server that is away.
+pub(super) async fn open(place: &Place) -> anyhow::Result<Opened> {
+    let opened = match place {
+        Place::Sqlite(path) => Sqlite::open(path, Options::default()).map(|store| Opened {
+            crashed: store.crashed(),
+            store: Arc::new(store),
+        }),
+        Place::Postgres(place) => wait(&settings(place)).await.map(|store| Opened {
+            crashed: false,
+            store: Arc::new(store),
+        }),
+    };
+    opened.with_context(|| format!("opening the store {place}"))
+}
+
+async fn wait(settings: &Settings) -> Result<Postgres, crate::store::Error> {
+    let mut waits = Waits::new(SOON, LATE);
+    loop {
+        match Postgres::open_alone(settings).await {
+            Err(error) if postgres::is_away(&error) => store_failed(&error),
+            opened => return opened,
+        }
+        tokio::time::sleep(waits.grow()).await;
+    }
+}
+
+/// How a configured database is reached.
+#[must_use]
+pub fn settings(place: &config::Postgres) -> Settings {
+    let host = if place.host.starts_with('/') {
+        Host::Socket(place.host.clone().into(), place.port)
+    } else {
+        Host::Tcp(place.host.clone(), place.port)
+    };
+    let tls = place.tls.as_ref().map_or(Tls::Off, |tls| {
+        let client = tls.client.clone();
+        let client = client.map(|(certificate, key)| Client { certificate, key });
+        match tls.roots.clone() {
+            Some(roots) => Tls::Verified(roots, client),
+            None => Tls::Unverified(client),
+        }
+    });
+    Settings {
+        host,
+        user: place.user.clone(),
+        password: place.password.clone(),
+        database: place.database.clone(),
+        tls,
+    }
+}

@@ -1,0 +1,188 @@
+-- Times are milliseconds since the epoch. Texts are compared byte by byte, whatever the database's own collation.
+
+-- One row: which schema this is. Its name marks the database as ours.
+CREATE TABLE origo_adapter (
+    one    int    PRIMARY KEY CHECK (one = 1),
+    schema bigint NOT NULL
+);
+INSERT INTO origo_adapter VALUES (1, 1);
+
+-- One row: which database this is, and when it was found older than what was done.
+CREATE TABLE head (
+    one          int  PRIMARY KEY CHECK (one = 1),
+    database     uuid NOT NULL,
+    regressed_at bigint
+);
+INSERT INTO head VALUES (1, gen_random_uuid(), NULL);
+
+-- How many transactions wrote, in parts, so that none waits for another's to be on disk.
+CREATE TABLE commits (
+    part   int    PRIMARY KEY,
+    number bigint NOT NULL
+) WITH (fillfactor = 10);
+INSERT INTO commits SELECT part, 0 FROM generate_series(0, 15) AS part;
+
+CREATE TABLE identities (
+    id          uuid   PRIMARY KEY,
+    revision    bigint NOT NULL CHECK (revision > 0),
+    state       text   NOT NULL,
+    claim_token uuid,
+    lease_until bigint,
+    CHECK ((claim_token IS NULL) = (lease_until IS NULL))
+);
+CREATE INDEX identities_claimed ON identities (id) WHERE claim_token IS NOT NULL;
+
+-- lane and effect are JSON; manager is NULL for the timer. line: where it stands, since it is owed, or when it is due if
+-- that is later; apart from not_before, so that a clock that is set back makes nothing wait that was due. owed_since: since
+-- when a lane owes the same, however often it was tried and put off.
+CREATE TABLE effects (
+    identity   uuid   NOT NULL REFERENCES identities (id) ON DELETE CASCADE,
+    lane       text   COLLATE "C" NOT NULL,
+    manager    uuid,
+    class      text   COLLATE "C" NOT NULL,
+    not_before bigint NOT NULL,
+    effect     text   NOT NULL,
+    line       bigint NOT NULL,
+    owed_since bigint NOT NULL,
+    PRIMARY KEY (identity, lane)
+);
+CREATE INDEX effects_due ON effects (manager, class, not_before);
+CREATE INDEX effects_line ON effects (manager, class, line, identity, lane);
+-- The reads among the issues, which go on under a hold, however many issues wait before them.
+CREATE INDEX effects_unknown ON effects (manager, not_before)
+    WHERE class = 'issue' AND left(lane, 6) <> '{"Key"';
+CREATE INDEX effects_oldest ON effects (manager, class, owed_since) WHERE class IN ('withdrawal', 'removal', 'import');
+
+CREATE TABLE entities (
+    kind       text   COLLATE "C" NOT NULL,
+    id         text   COLLATE "C" NOT NULL,
+    identity   uuid   NOT NULL REFERENCES identities (id) ON DELETE CASCADE,
+    created_at bigint NOT NULL,
+    acs_system text   COLLATE "C",
+    acs_user   text   COLLATE "C",
+    parent     text   COLLATE "C",
+    PRIMARY KEY (kind, id)
+);
+-- Each ends in the order of lists: a page is read off the index backwards, whatever the filter.
+CREATE INDEX entities_newest ON entities (kind, created_at, id);
+CREATE INDEX entities_of_identity ON entities (identity, kind, created_at, id);
+CREATE INDEX entities_of_system ON entities (acs_system, kind, created_at, id) WHERE acs_system IS NOT NULL;
+CREATE INDEX entities_of_acs_user ON entities (acs_user, kind, created_at, id) WHERE acs_user IS NOT NULL;
+CREATE INDEX entities_of_parent ON entities (parent, kind, created_at, id) WHERE parent IS NOT NULL;
+
+-- One row a place in a window. Times are the time since boot plus the epoch of that boot, not the wall clock's.
+CREATE TABLE slots (
+    key      text   COLLATE "C" NOT NULL,
+    token    uuid   NOT NULL,
+    taken_at bigint NOT NULL,
+    frees_at bigint NOT NULL,
+    PRIMARY KEY (key, token)
+);
+CREATE INDEX slots_freed ON slots (key, frees_at);
+CREATE INDEX slots_token ON slots (token);
+CREATE TABLE window_epochs (
+    boot  uuid   PRIMARY KEY,
+    epoch bigint NOT NULL
+);
+
+-- As JSON.
+CREATE TABLE feeds (
+    manager uuid PRIMARY KEY,
+    feed    text NOT NULL
+);
+-- Events seen within the overlap before a feed's cursor.
+CREATE TABLE seen_events (
+    manager uuid   NOT NULL,
+    id      text   COLLATE "C" NOT NULL,
+    time    bigint NOT NULL,
+    PRIMARY KEY (manager, id)
+);
+CREATE INDEX seen_events_oldest ON seen_events (manager, time);
+-- What is left of each part number, as JSON.
+CREATE TABLE stock (
+    manager uuid PRIMARY KEY,
+    stock   text NOT NULL
+);
+
+-- Outlives its identity. Each hash covers the row and the hash before it.
+CREATE TABLE journal (
+    identity   uuid   NOT NULL,
+    seq        bigint NOT NULL CHECK (seq > 0),
+    at         bigint NOT NULL,
+    cause      text   NOT NULL,
+    entity     text   NOT NULL,
+    from_state text,
+    to_state   text,
+    hash       bytea  NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (identity, seq)
+);
+
+-- What the outside is told. created_at grows with every row, whatever the clock does, and rows become visible in its order.
+CREATE TABLE events (
+    seq            bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+    id             uuid   NOT NULL UNIQUE,
+    event_type     text   COLLATE "C" NOT NULL,
+    created_at     bigint NOT NULL UNIQUE,
+    occurred_at    bigint NOT NULL,
+    acs_credential uuid,
+    acs_user       uuid,
+    acs_system     uuid,
+    user_identity  uuid,
+    device         uuid,
+    automation     uuid,
+    client_session uuid
+);
+CREATE INDEX events_of_type ON events (event_type, created_at);
+CREATE INDEX events_of_credential ON events (acs_credential, created_at) WHERE acs_credential IS NOT NULL;
+CREATE INDEX events_of_identity ON events (user_identity, created_at) WHERE user_identity IS NOT NULL;
+CREATE INDEX events_of_device ON events (device, created_at) WHERE device IS NOT NULL;
+
+-- event_types is a list of names, or * alone.
+CREATE TABLE webhooks (
+    id            uuid    PRIMARY KEY,
+    url           text    NOT NULL,
+    event_types   text[]  NOT NULL,
+    secret        text    NOT NULL,
+    created_at    bigint  NOT NULL,
+    enabled       boolean NOT NULL,
+    failing_since bigint
+);
+-- One row an event that a webhook is still owed.
+CREATE TABLE deliveries (
+    webhook     uuid   NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    event       bigint NOT NULL REFERENCES events (seq) ON DELETE CASCADE,
+    failures    bigint NOT NULL CHECK (failures >= 0),
+    not_before  bigint NOT NULL,
+    claim_token uuid,
+    lease_until bigint,
+    PRIMARY KEY (webhook, event),
+    CHECK ((claim_token IS NULL) = (lease_until IS NULL))
+);
+CREATE INDEX deliveries_due ON deliveries (webhook, not_before, event);
+CREATE INDEX deliveries_of_event ON deliveries (event);
+CREATE INDEX deliveries_claimed ON deliveries (webhook, claim_token) WHERE claim_token IS NOT NULL;
+
+-- Who may act as one person for a while. A token is shown again by the API, so it is kept; it is found by its hash.
+CREATE TABLE client_sessions (
+    id             uuid   PRIMARY KEY,
+    token          text   NOT NULL,
+    token_hash     bytea  NOT NULL UNIQUE CHECK (length(token_hash) = 32),
+    user_identity  uuid   REFERENCES identities (id) ON DELETE CASCADE,
+    identifier_key text   COLLATE "C",
+    created_at     bigint NOT NULL,
+    expires_at     bigint NOT NULL,
+    revoked_at     bigint
+);
+CREATE INDEX client_sessions_of_identity ON client_sessions (user_identity) WHERE user_identity IS NOT NULL;
+CREATE INDEX client_sessions_of_key ON client_sessions (identifier_key) WHERE identifier_key IS NOT NULL;
+CREATE INDEX client_sessions_expired ON client_sessions (expires_at);
+
+-- What is held as a whole; scope is a manager's id, or empty for everything; part_number is empty for all of them.
+CREATE TABLE holds (
+    scope       bytea  NOT NULL CHECK (length(scope) IN (0, 16)),
+    part_number text   COLLATE "C" NOT NULL,
+    reason      text   COLLATE "C" NOT NULL,
+    since       bigint NOT NULL,
+    cause       text   NOT NULL,
+    PRIMARY KEY (scope, part_number, reason)
+);

@@ -1,0 +1,422 @@
+//! The store on a `PostgreSQL` database.
+//!
+//! Imports core and the store's own words. Promises: a write that was answered is on disk (`synchronous_commit = on`); a
+//! verb whose future is dropped is carried out whole or not at all, because it is one transaction of one connection, and
+//! that is undone when it is let go of; what several daemons do at once is as if done one after the other, by locks that
+//! each transaction takes (`locks`), and one that was in another's way is tried again. A claim is abandoned when its
+//! lease is over: nobody knows which daemon is dead.
+
+mod alone;
+pub mod audit;
+mod cells;
+mod feeds;
+mod group;
+mod head;
+mod holds;
+mod locks;
+mod open;
+mod outbox;
+mod read;
+mod sessions;
+mod slots;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::runtime::{Builder, Runtime};
+use uuid::Uuid;
+
+use self::alone::Alone;
+pub use self::open::{Client, Host, Settings, Tls};
+use super::common::{created_session, created_webhook};
+use super::journal::Summed;
+use super::write::Write;
+use super::{
+    ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
+    EventQuery, Feed, Grant, Head, JournalRow, ListQuery, Loaded, Options, SessionChange,
+    SessionQuery, Settled, Slot, StandingHold, Store, Threads, Verb, Webhook,
+};
+use crate::core::announce::EventType;
+use crate::core::effect::{Class, Lane};
+use crate::core::hold::{HoldReason, HoldScope};
+use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
+use crate::core::index::{Kind, Row};
+use crate::core::stock::Stock;
+
+/// A verb that takes longer has failed: the way to the database may be cut without a word.
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// The store. Clones are handles on the same connections.
+#[derive(Clone)]
+pub struct Postgres(Arc<Inner>);
+
+struct Inner {
+    pool: PgPool,
+    /// Where verbs run that their caller waits for without letting go of its thread.
+    elsewhere: Option<Runtime>,
+    /// What keeps other daemons off; `None`: nothing.
+    alone: Option<Alone>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.elsewhere.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Postgres {
+    /// Opens the database, and makes the schema where there is none. Refused with [`Error::Newer`] where a newer version
+    /// wrote it.
+    pub async fn open(settings: &Settings, options: Options) -> Result<Self, Error> {
+        let (pool, elsewhere) = match options.threads {
+            Threads::Background => (open::pool(settings, None).await?, None),
+            Threads::Caller => {
+                let runtime = Builder::new_multi_thread()
+                    .worker_threads(1)
+                    .thread_name("store")
+                    .enable_all()
+                    .build()
+                    .map_err(|error| Error::Database(Box::new(error)))?;
+                let settings = settings.clone();
+                let pool = wait(
+                    &runtime,
+                    async move { open::pool(&settings, Some(1)).await },
+                );
+                match pool {
+                    Ok(pool) => (pool, Some(runtime)),
+                    Err(error) => {
+                        runtime.shutdown_background();
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        Ok(Self(Arc::new(Inner {
+            pool,
+            elsewhere,
+            alone: None,
+        })))
+    }
+
+    /// The same for a daemon, with all its threads: refused with [`Error::InUse`] while another one has the database.
+    pub async fn open_alone(settings: &Settings) -> Result<Self, Error> {
+        let alone = Alone::take(settings).await?;
+        Ok(Self(Arc::new(Inner {
+            pool: open::pool(settings, None).await?,
+            elsewhere: None,
+            alone: Some(alone),
+        })))
+    }
+
+    /// The same database as the next daemon would find it after this one's death: its claims are there until their
+    /// leases are over. For simulations.
+    #[must_use]
+    pub fn reopened(&self) -> Self {
+        self.clone()
+    }
+
+    /// What is asked of the database, within the time that a verb has.
+    fn ask<T, F>(&self, work: F) -> Verb<'_, T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        self.ask_long(async move {
+            tokio::time::timeout(LONGEST, work)
+                .await
+                .unwrap_or_else(|late| Err(Error::Database(Box::new(late))))
+        })
+    }
+
+    /// What may take as long as it does.
+    fn ask_long<T, F>(&self, work: F) -> Verb<'_, T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        Box::pin(async move {
+            if let Some(alone) = &self.0.alone {
+                alone.check()?;
+            }
+            match &self.0.elsewhere {
+                None => work.await,
+                Some(runtime) => wait(runtime, work),
+            }
+        })
+    }
+
+    fn pool(&self) -> PgPool {
+        self.0.pool.clone()
+    }
+
+    fn write(&self, write: Write) -> Verb<'_, ()> {
+        self.ask(group::carry_out(self.pool(), write))
+    }
+}
+
+/// Has it done on another thread, and this one wait.
+fn wait<T, F>(runtime: &Runtime, work: F) -> Result<T, Error>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Error>> + Send + 'static,
+{
+    let (answer, answered) = channel();
+    runtime.spawn(async move {
+        // Whoever is gone is not told.
+        answer.send(work.await).ok();
+    });
+    answered
+        .recv()
+        .unwrap_or_else(|error| Err(Error::Database(Box::new(error))))
+}
+
+/// Brings the schema of the database up to date; returns its versions before and after. Refused with [`Error::InUse`]
+/// while a daemon runs.
+pub async fn migrate(settings: &Settings) -> Result<(i64, i64), Error> {
+    let _alone = Alone::take(settings).await?;
+    open::migrate(&mut open::connect(settings).await?).await
+}
+
+/// The version of the database's schema; 0: it is empty. Refused where it is another program's or a newer version's.
+pub async fn version(settings: &Settings) -> Result<i64, Error> {
+    open::version(&mut open::connect(settings).await?).await
+}
+
+/// Nobody answers, or says to come again: a database that is away, and not one that refuses us.
+#[must_use]
+pub fn is_away(error: &Error) -> bool {
+    /// It starts or stops, has no connection left, or was lost on the way.
+    const AWAY: [&str; 3] = ["57P", "53", "08"];
+    let Error::Database(source) = error else {
+        return false;
+    };
+    if source.is::<tokio::time::error::Elapsed>() {
+        return true;
+    }
+    match source.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
+        Some(sqlx::Error::Database(refused)) => {
+            let code = refused.code().unwrap_or_default();
+            AWAY.iter().any(|class| code.starts_with(class))
+        }
+        Some(_) | None => false,
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Box::new(error))
+    }
+}
+
+impl Store for Postgres {
+    fn load(&self, id: IdentityId) -> Verb<'_, Option<Loaded>> {
+        self.ask(read::load(self.pool(), id))
+    }
+
+    fn commit(&self, commit: Commit) -> Verb<'_, ()> {
+        self.commit_all(vec![commit])
+    }
+
+    fn commit_all(&self, commits: Vec<Commit>) -> Verb<'_, ()> {
+        self.write(Write::Commit { commits })
+    }
+
+    fn due(&self, query: DueQuery) -> Verb<'_, Vec<Due>> {
+        self.ask(read::due(self.pool(), query))
+    }
+
+    fn agenda(&self, manager: Option<AcsSystemId>) -> Verb<'_, BTreeMap<Class, Timestamp>> {
+        self.ask(read::agenda(self.pool(), manager))
+    }
+
+    fn find(&self, kind: Kind, id: String) -> Verb<'_, Option<IdentityId>> {
+        self.ask(read::find(self.pool(), kind, id))
+    }
+
+    fn list(&self, query: ListQuery) -> Verb<'_, Vec<(Row, Loaded)>> {
+        self.ask(read::list(self.pool(), query))
+    }
+
+    fn abandoned(&self, now: Timestamp) -> Verb<'_, Vec<IdentityId>> {
+        self.ask(read::abandoned(self.pool(), now))
+    }
+
+    fn take_slots(&self, slots: Vec<Slot>, answered: Vec<(Uuid, Timestamp)>) -> Verb<'_, Grant> {
+        Box::pin(async move {
+            match self.write(Write::TakeSlots { slots, answered }).await {
+                Ok(()) => Ok(Grant::Taken),
+                Err(Error::WindowFull { not_before, .. }) => Ok(Grant::NotBefore(not_before)),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn window_epoch(&self, boot: Uuid, epoch: i64, now: Timestamp) -> Verb<'_, i64> {
+        Box::pin(async move {
+            self.write(Write::WindowEpoch { boot, epoch, now }).await?;
+            self.ask(slots::epoch(self.pool(), boot)).await
+        })
+    }
+
+    fn slots(&self, key: String, now: Timestamp) -> Verb<'_, Vec<Timestamp>> {
+        self.ask(slots::counting(self.pool(), key, now))
+    }
+
+    fn load_stock(&self, manager: AcsSystemId) -> Verb<'_, Option<Stock>> {
+        self.ask(feeds::load_stock(self.pool(), manager))
+    }
+
+    fn save_stock(&self, manager: AcsSystemId, stock: Stock) -> Verb<'_, ()> {
+        self.write(Write::SaveStock { manager, stock })
+    }
+
+    fn load_feed(&self, manager: AcsSystemId) -> Verb<'_, Option<Feed>> {
+        self.ask(feeds::load(self.pool(), manager))
+    }
+
+    fn save_feed(
+        &self,
+        manager: AcsSystemId,
+        feed: Feed,
+        seen: Vec<(String, Timestamp)>,
+        kept_since: Timestamp,
+    ) -> Verb<'_, ()> {
+        self.write(Write::SaveFeed {
+            manager,
+            feed,
+            seen,
+            kept_since,
+        })
+    }
+
+    fn seen_events(&self, manager: AcsSystemId, ids: Vec<String>) -> Verb<'_, BTreeSet<String>> {
+        self.ask(feeds::seen(self.pool(), manager, ids))
+    }
+
+    fn owed(&self, id: IdentityId) -> Verb<'_, BTreeMap<Lane, Timestamp>> {
+        self.ask(read::owed(self.pool(), id))
+    }
+
+    fn queue(
+        &self,
+        manager: AcsSystemId,
+        now: Timestamp,
+    ) -> Verb<'_, BTreeMap<Class, Vec<Timestamp>>> {
+        self.ask(read::queue(self.pool(), manager, now))
+    }
+
+    fn oldest_owed(&self, system: AcsSystemId, class: Class) -> Verb<'_, Option<Due>> {
+        self.ask(read::oldest_owed(self.pool(), system, class))
+    }
+
+    fn check(&self) -> Verb<'_, ()> {
+        self.ask_long(audit::check(self.pool()))
+    }
+
+    fn heads(&self) -> Verb<'_, Summed> {
+        self.ask_long(audit::heads(self.pool()))
+    }
+
+    fn journal(&self, id: IdentityId) -> Verb<'_, Vec<JournalRow>> {
+        self.ask(read::journal(self.pool(), id))
+    }
+
+    fn events(&self, query: EventQuery) -> Verb<'_, Vec<Event>> {
+        self.ask(outbox::events(self.pool(), query))
+    }
+
+    fn prune(&self, before: Timestamp) -> Verb<'_, ()> {
+        self.write(Write::Prune { before })
+    }
+
+    fn create_webhook(&self, webhook: Webhook, since: Timestamp) -> Verb<'_, Webhook> {
+        Box::pin(async move {
+            let wanted = webhook.clone();
+            self.write(Write::CreateWebhook { webhook, since }).await?;
+            created_webhook(self, &wanted).await
+        })
+    }
+
+    fn webhooks(&self) -> Verb<'_, Vec<Webhook>> {
+        self.ask(outbox::webhooks(self.pool()))
+    }
+
+    fn update_webhook(&self, id: Uuid, event_types: Option<BTreeSet<EventType>>) -> Verb<'_, ()> {
+        self.write(Write::UpdateWebhook { id, event_types })
+    }
+
+    fn delete_webhook(&self, id: Uuid) -> Verb<'_, ()> {
+        self.write(Write::DeleteWebhook { id })
+    }
+
+    fn claim_deliveries(&self, claim: DeliveryClaim) -> Verb<'_, Vec<Delivery>> {
+        Box::pin(async move {
+            self.write(Write::ClaimDeliveries { claim }).await?;
+            self.ask(outbox::claimed(self.pool(), claim.token)).await
+        })
+    }
+
+    fn next_delivery(&self, now: Timestamp) -> Verb<'_, Option<Timestamp>> {
+        self.ask(outbox::next(self.pool(), now))
+    }
+
+    fn settle_delivery(&self, settled: Settled) -> Verb<'_, ()> {
+        self.write(Write::SettleDelivery { settled })
+    }
+
+    fn create_client_session(&self, session: ClientSession) -> Verb<'_, ClientSession> {
+        Box::pin(async move {
+            let wanted = session.clone();
+            self.write(Write::CreateSession { session }).await?;
+            created_session(self, &wanted).await
+        })
+    }
+
+    fn client_sessions(&self, query: SessionQuery) -> Verb<'_, Vec<ClientSession>> {
+        self.ask(sessions::sessions(self.pool(), query))
+    }
+
+    fn change_client_session(&self, id: Uuid, change: SessionChange) -> Verb<'_, ()> {
+        self.write(Write::ChangeSession { id, change })
+    }
+
+    fn delete_client_session(&self, id: Uuid, now: Timestamp) -> Verb<'_, ()> {
+        self.write(Write::DeleteSession { id, now })
+    }
+
+    fn hold(&self, hold: StandingHold) -> Verb<'_, ()> {
+        self.write(Write::Hold { hold })
+    }
+
+    fn release(&self, scope: HoldScope, reasons: Vec<HoldReason>) -> Verb<'_, ()> {
+        self.write(Write::Release { scope, reasons })
+    }
+
+    fn holds(&self) -> Verb<'_, Vec<StandingHold>> {
+        self.ask(holds::all(self.pool()))
+    }
+
+    fn head(&self) -> Verb<'_, Head> {
+        self.ask(head::get(self.pool()))
+    }
+
+    fn regress(&self, at: Option<Timestamp>, cause: String) -> Verb<'_, ()> {
+        self.write(Write::Regress { at, cause })
+    }
+
+    fn counts(&self) -> Verb<'_, Counts> {
+        self.ask(read::counts(self.pool()))
+    }
+
+    fn ping(&self) -> Verb<'_, ()> {
+        self.ask(read::ping(self.pool()))
+    }
+}

@@ -1,0 +1,194 @@
+//! Connections and schema: all that happens before the first verb.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Row as _};
+
+use super::locks;
+use crate::store::Error;
+
+/// Only ever added to; the schema version is their number.
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/postgres/0001_initial.sql")];
+
+/// How long a connection may take to be made, and a verb to get one.
+const CONNECT: Duration = Duration::from_secs(10);
+/// More at once than the database has anything of.
+const CONNECTIONS: u32 = 12;
+/// A connection that rested longer may be dead: it is asked before it is used.
+const RESTED: Duration = Duration::from_secs(1);
+
+/// For each connection: an answered write is on disk, nothing waits for ever, and a dead peer is noticed.
+const SESSION: &str = "\
+    SET synchronous_commit = on;
+    SET statement_timeout = 10000;
+    SET idle_in_transaction_session_timeout = 30000;
+    SET tcp_keepalives_idle = 10;
+    SET tcp_keepalives_interval = 5;
+    SET tcp_keepalives_count = 3;
+    SET client_min_messages = warning";
+// What lies where our tables would be made.
+const TABLES: &str = "\
+    SELECT count(*), count(*) FILTER (WHERE c.relname = 'origo_adapter')
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm', 'f')";
+const ENCODING: &str = "SELECT current_setting('server_encoding') = 'UTF8'";
+const VERSION: &str = "SELECT schema FROM origo_adapter";
+
+/// Which database, and how it is reached.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens.
+    pub host: Host,
+    /// As whom.
+    pub user: String,
+    /// `None`: it is not asked for.
+    pub password: Option<SecretString>,
+    /// Its name there.
+    pub database: String,
+    /// What the way there is protected by.
+    pub tls: Tls,
+}
+
+/// Where a database listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// A name or an address, and a port.
+    Tcp(String, u16),
+    /// The folder of a socket file, and the port in its name.
+    Socket(PathBuf, u16),
+}
+
+/// What protects the way to a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// Nothing.
+    Off,
+    /// TLS with whoever is there.
+    Unverified(Option<Client>),
+    /// TLS with whom one of these certificates (a PEM file) says to be that host.
+    Verified(PathBuf, Option<Client>),
+}
+
+/// What we prove ourselves with, two PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Our certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+impl Settings {
+    fn options(&self) -> PgConnectOptions {
+        let mut options = PgConnectOptions::new_without_pgpass()
+            .username(&self.user)
+            .database(&self.database)
+            .application_name("origo-adapter")
+            .disable_statement_logging();
+        options = match &self.host {
+            Host::Tcp(host, port) => options.host(host).port(*port),
+            Host::Socket(folder, port) => options.socket(folder).port(*port),
+        };
+        if let Some(password) = &self.password {
+            options = options.password(password.expose_secret());
+        }
+        let (mode, client) = match &self.tls {
+            Tls::Off => (PgSslMode::Disable, None),
+            Tls::Unverified(client) => (PgSslMode::Require, client.as_ref()),
+            Tls::Verified(roots, client) => {
+                options = options.ssl_root_cert(roots);
+                (PgSslMode::VerifyFull, client.as_ref())
+            }
+        };
+        if let Some(client) = client {
+            options = options
+                .ssl_client_cert(&client.certificate)
+                .ssl_client_key(&client.key);
+        }
+        options.ssl_mode(mode)
+    }
+}
+
+/// A connection of its own.
+pub(super) async fn connect(settings: &Settings) -> Result<PgConnection, Error> {
+    let options = settings.options();
+    let connected = tokio::time::timeout(CONNECT, options.connect()).await;
+    let mut conn = connected.map_err(|late| Error::Database(Box::new(late)))??;
+    conn.execute(SESSION).await?;
+    Ok(conn)
+}
+
+/// Connections for all verbs, to a database whose schema is up to date.
+pub(super) async fn pool(settings: &Settings, connections: Option<u32>) -> Result<PgPool, Error> {
+    let mut conn = connect(settings).await?;
+    migrate(&mut conn).await?;
+    conn.close().await.ok();
+    Ok(PgPoolOptions::new()
+        .max_connections(connections.unwrap_or(CONNECTIONS))
+        .acquire_timeout(CONNECT)
+        .test_before_acquire(false)
+        .before_acquire(|conn, rest| {
+            Box::pin(async move {
+                if rest.idle_for > RESTED {
+                    conn.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .after_connect(|conn, _| {
+            Box::pin(async move {
+                conn.execute(SESSION).await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(settings.options()))
+}
+
+/// Version 0: there is nothing yet. Refuses what is not ours, and what is newer than we.
+pub(super) async fn version(conn: &mut PgConnection) -> Result<i64, Error> {
+    if !conn.fetch_one(ENCODING).await?.try_get(0)? {
+        return Err(Error::Database(
+            "the database does not keep texts as UTF8".into(),
+        ));
+    }
+    let tables = conn.fetch_one(TABLES).await?;
+    let (tables, ours): (i64, i64) = (tables.try_get(0)?, tables.try_get(1)?);
+    if ours > 0 {
+        let found = conn.fetch_one(VERSION).await?.try_get(0)?;
+        let known = known();
+        return if found > known {
+            Err(Error::Newer { found, known })
+        } else {
+            Ok(found)
+        };
+    }
+    if tables > 0 {
+        return Err(Error::Database("the database is another program's".into()));
+    }
+    Ok(0)
+}
+
+fn known() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// Brings the schema up to date, whoever else does so; returns its versions before and after.
+pub(super) async fn migrate(conn: &mut PgConnection) -> Result<(i64, i64), Error> {
+    let mut transaction = conn.begin().await?;
+    locks::take_one(&mut transaction, locks::SCHEMA).await?;
+    let found = version(&mut transaction).await?;
+    for (migration, number) in MIGRATIONS.into_iter().zip(1..) {
+        if number > found {
+            transaction.execute(sqlx::raw_sql(migration)).await?;
+            sqlx::query("UPDATE origo_adapter SET schema = $1")
+                .bind(number)
+                .execute(&mut *transaction)
+                .await?;
+        }
+    }
+    transaction.commit().await?;
+    Ok((found, known()))
+}

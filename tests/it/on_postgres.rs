@@ -1,0 +1,173 @@
+//! The binary on a `PostgreSQL` database: `kill -9`, a database that is away, and a second daemon.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::process_support::{ADAPTER, PART_NUMBER, Process, Site, until, until_within};
+use crate::support::cluster::Database;
+
+/// Longer than it takes until a dead daemon's call of two seconds is taken over: its lease of 39 s, and half a minute more.
+const LEASE: Duration = Duration::from_mins(3);
+
+/// A site whose daemon is to work on a database of a cluster; the way there is a link, so that it can be cut.
+struct Bed {
+    site: Site,
+    database: Database,
+}
+
+fn bed() -> Option<Bed> {
+    let database = Database::empty()?;
+    let site = Site::without_daemon();
+    site.give_up_soon();
+    let bed = Bed { site, database };
+    let url = format!(
+        "postgres:///{}?user=postgres&host={}",
+        bed.database.name,
+        bed.site.file("db").display()
+    );
+    let file = bed.site.file("config.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let sqlite = format!("sqlite://{}", bed.site.file("state.db").display());
+    assert_eq!(text.matches(&sqlite).count(), 1);
+    let head = format!("{url}\"\nhead_file = \"{}", bed.site.file("head").display());
+    fs::write(&file, text.replace(&sqlite, &head)).unwrap();
+    Some(bed)
+}
+
+impl Bed {
+    fn join(&self) {
+        symlink(self.database.cluster().folder(), self.site.file("db")).unwrap();
+    }
+
+    /// The database is away, for those who are connected as well.
+    fn cut(&self) {
+        fs::remove_file(self.site.file("db")).unwrap();
+        self.cut_off();
+    }
+
+    fn cut_off(&self) {
+        let name = &self.database.name;
+        self.database.cluster().admin(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        ));
+    }
+
+    fn is_ready(&self) -> bool {
+        self.site.send("GET", "/readyz", "", b"").status == 200
+    }
+}
+
+#[test]
+fn killed_in_the_middle_of_an_issue_nothing_is_lost_or_done_twice() {
+    let Some(mut bed) = bed() else { return };
+    bed.join();
+    let site = &mut bed.site;
+    site.start_daemon();
+    let person = site.enroll("Ada Example");
+    let phone = site.hid.redeem(&person.identity);
+    until("the phone", || {
+        (site.phones(&person).len() == 1).then_some(())
+    });
+    let faults = json!({ "next": [{ "class": "issue", "fault": "hang_with_effect" }] });
+    site.hid.control("faults", &faults);
+    let parent = site.credential(&person);
+    until("the issue to be there without an answer", || {
+        (site.hid.requests("issue", "hang_with_effect") > 0).then_some(())
+    });
+    site.kill_daemon();
+    site.start_daemon();
+    // The claim is taken over when its lease is over.
+    let children = until_within(LEASE, "a key on the phone", || {
+        let issued = site.issued(&person);
+        (issued.len() == 1).then_some(issued)
+    });
+    assert_eq!(children[0]["parent_acs_credential_id"], parent.as_str());
+    assert_eq!(site.hid.live(), [(phone, PART_NUMBER.to_owned())]);
+    assert_eq!(site.hid.effects("credential_accepted"), 1);
+    assert_eq!(site.hid.effects("user_created"), 1);
+    site.assert_blameless();
+    site.stop_daemon();
+    let verified = Command::new(ADAPTER)
+        .args(["--config", site.file("config.toml").to_str().unwrap()])
+        .args(["audit", "verify"])
+        .env_clear()
+        .output()
+        .unwrap();
+    let said = String::from_utf8(verified.stdout).unwrap();
+    assert!(verified.status.success(), "{said}");
+    assert!(said.contains("are as they were written"), "{said}");
+}
+
+#[test]
+fn a_database_that_is_away_is_waited_for_and_found_again() {
+    let Some(mut bed) = bed() else { return };
+    let arguments = bed.site.arguments();
+    let mut early = Process::start(&arguments.each_ref().map(String::as_str));
+    early.tells("store.failed");
+    early.signal("TERM");
+    assert_eq!(early.end().code(), Some(0), "it can be stopped meanwhile");
+    assert!(early.told("daemon.ready").is_empty());
+
+    bed.join();
+    bed.site.start_daemon();
+    let person = bed.site.enroll("Ada Example");
+    assert!(bed.is_ready());
+    bed.cut();
+    until("not to be ready", || (!bed.is_ready()).then_some(()));
+    let path = "/user_identities/get";
+    let asked = json!({ "user_identity_id": person.identity });
+    let refused = bed.site.ask(path, &asked);
+    assert_eq!(refused.status, 503, "{}", refused.text);
+    assert!(
+        refused.body["error"]["type"].is_string(),
+        "{}",
+        refused.text
+    );
+    bed.join();
+    until("to be ready again", || bed.is_ready().then_some(()));
+    assert_eq!(bed.site.ask(path, &asked).status, 200);
+    bed.site.hid.redeem(&person.identity);
+    bed.site.credential(&person);
+    until("a key on the phone", || {
+        (bed.site.issued(&person).len() == 1).then_some(())
+    });
+    bed.site.assert_blameless();
+    bed.site.stop_daemon();
+}
+
+#[test]
+fn a_second_daemon_is_kept_out_and_copies_are_left_to_the_database() {
+    let Some(mut bed) = bed() else { return };
+    bed.join();
+    bed.site.start_daemon();
+    let file = bed.site.file("config.toml").to_str().unwrap().to_owned();
+    let say = |arguments: &[&str]| {
+        let output = Command::new(ADAPTER)
+            .args(["--config", &file])
+            .args(arguments)
+            .env_clear()
+            .output();
+        let output = output.unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let (code, said) = say(&["run"]);
+    assert_eq!(code, Some(69), "{said}");
+    assert!(said.contains("database in use"), "{said}");
+    let (code, said) = say(&["migrate"]);
+    assert_eq!(code, Some(69), "{said}");
+    let (code, said) = say(&["backup", "copy"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("pg_dump"), "{said}");
+    let (_, said) = say(&["check", "--online"]);
+    assert!(said.contains("store: answers"), "{said}");
+    assert_eq!(bed.site.send("GET", "/healthz", "", b"").status, 200);
+    bed.site.stop_daemon();
+    let (code, said) = say(&["migrate"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("has schema version 1 already"), "{said}");
+}

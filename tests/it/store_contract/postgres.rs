@@ -1,0 +1,577 @@
+//! The suite on `PostgreSQL`, and what only that store promises: many at once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use origo_adapter::core::announce::EventType;
+use origo_adapter::core::hold::{HoldReason, HoldScope};
+use origo_adapter::core::index::Kind;
+use origo_adapter::store::postgres::{Postgres, audit, migrate};
+use origo_adapter::store::sqlite::Sqlite;
+use origo_adapter::store::{
+    ClaimChange, Commit, DeliveryClaim, Error, EventQuery, Grant, Options, StandingHold, Store,
+    Threads,
+};
+use sqlx::{Executor as _, Row as _};
+use tokio::task::JoinSet;
+
+use super::holds::inviting;
+use super::outbox::{event, telling, webhook};
+use super::records::all;
+use super::samples::{
+    adding, at, change, commit, id, releasing, row, slot, taken_at, taking, token,
+};
+use crate::support::cluster::Database;
+
+/// A store and the database that holds it.
+struct Bed {
+    store: Postgres,
+    database: Database,
+}
+
+async fn bed(threads: Threads) -> Option<Bed> {
+    let database = Database::new()?;
+    Some(Bed {
+        store: database.open(threads).await,
+        database,
+    })
+}
+
+suite!(background, super::bed(super::Threads::Background).await);
+suite!(caller, super::bed(super::Threads::Caller).await);
+
+/// Many at once, on as many connections as the store has.
+async fn at_once<T, F>(count: u128, work: impl Fn(u128) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let tasks: JoinSet<T> = (1..=count).map(work).collect();
+    tasks.join_all().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_makes_an_identity() {
+    let Some(bed) = bed(Threads::Background).await else {
+        return;
+    };
+    for n in 1..=20 {
+        let made = at_once(8, |who| {
+            let store = bed.store.clone();
+            let mut first = adding(commit(n, 0), &[row(Kind::Phone, &n.to_string(), at(0))]);
+            first.cause = who.to_string();
+            first.changes = vec![change("phone/1", None, Some("active"))];
+            async move { store.commit(first).await }
+        });
+        let made = made.await;
+        let conflicts = made
+            .iter()
+            .filter(|made| matches!(made, Err(Error::Conflict(whose)) if *whose == id(n)));
+        assert_eq!(conflicts.count(), 7, "{made:?}");
+        assert_eq!(bed.store.journal(id(n)).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_is_committed_once() {
+    let Some(bed) = bed(Threads::Background).await else {
+        return;
+    };
+    bed.store.commit(commit(1, 0)).await.unwrap();
+    for revision in 1..=20 {
+        let made = at_once(8, |_| {
+            let store = bed.store.clone();
+            async move { store.commit(commit(1, revision)).await.is_ok() }
+        });
+        assert_eq!(made.await.iter().filter(|made| **made).count(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_is_taken_by_one_of_many() {
+    let Some(bed) = bed(Threads::Background).await else {
+        return;
+    };
+    for round in 0..10 {
+        let made = at_once(8, |n| {
+            let store = bed.store.clone();
+            let key = format!("k{round}");
+            let rows = [row(Kind::Phone, &key, at(0))];
+            let made = adding(commit(1000 * (round + 1) + n, 0), &rows);
+            async move { store.commit(made).await }
+        });
+        let made = made.await;
+        let taken = made
+            .iter()
+            .filter(|made| matches!(made, Err(Error::Taken(Kind::Phone))));
+        assert_eq!(taken.count(), 7, "{made:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_is_filled_exactly_by_many() {
+    const LIMIT: u32 = 25;
+    let Some(bed) = bed(Threads::Background).await else {
+        return;
+    };
+    let grants = at_once(80, |n| {
+        let store = bed.store.clone();
+        // Two windows, named in either order.
+        let names = if n % 2 == 0 { ["a", "b"] } else { ["b", "a"] };
+        let windows = names.map(|name| (name, LIMIT));
+        let taken = slot(n, &windows, at(900));
+        async move { store.take_slots(vec![taken], Vec::new()).await.unwrap() }
+    });
+    let grants = grants.await;
+    let taken = grants.iter().filter(|grant| **grant == Grant::Taken);
+    assert_eq!(taken.count(), LIMIT as usize);
+    for key in ["a", "b"] {
+        let counting = bed.store.slots(key.to_owned(), at(0)).await.unwrap();
+        assert_eq!(counting.len(), LIMIT as usize);
+    }
+}
+
+/// Slots whose time is over, and whose answer comes at that very moment: each counts or is gone, and none too many.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_answer_never_makes_one_too_many() {
+    const LIMIT: u32 = 10;
+    let Some(bed) = bed(Threads::Background).await else {
+        return;
+    };
+    for round in 0..10_i64 {
+        let (then, base) = (1000 * round, 1000 * u128::try_from(round).unwrap());
+        for n in 1..=10 {
+            let old = taken_at(then, slot(base + n, &[("w", LIMIT)], at(then + 100)));
+            assert_eq!(
+                bed.store.take_slots(vec![old], Vec::new()).await.unwrap(),
+                Grant::Taken
+            );
+            let call = commit(base + n, 0);
+            bed.store.commit(call).await.unwrap();
+        }
+        at_once(20, |n| {
+            let store = bed.store.clone();
+            let next = taken_at(
+                then + 100,
+                slot(base + 100 + n, &[("w", LIMIT)], at(then + 900)),
+            );
+            let answered = (n <= 10).then(|| (token(base + n), at(then + 900)));
+            async move {
+                store
+                    .take_slots(vec![next], answered.into_iter().collect())
+                    .await
+                    .unwrap()
+            }
+        })
+        .await;
+        let counting = bed.store.slots("w".to_owned(), at(then + 100)).await;
+        let counting = counting.unwrap().len();
+        assert!(counting <= LIMIT as usize, "{counting}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_claim_is_taken_after_a_hold() {
+    let Some(bed) = bed(Threads::Background).await else {
+        return;
+    };
+    for round in 0..10_u128 {
+        let base = 1000 * (round + 1);
+        let claims: JoinSet<_> = (1..=30)
+            .map(|n| {
+                let store = bed.store.clone();
+                let call = taking(inviting(base + n), slot(base + n, &[], at(500)));
+                async move { store.commit(call).await }
+            })
+            .collect();
+        let hold = StandingHold {
+            scope: HoldScope::All,
+            reason: HoldReason::Operator,
+            since: at(0),
+            cause: "test".into(),
+        };
+        bed.store.hold(hold).await.unwrap();
+        let claimed = bed.store.counts().await.unwrap().claims;
+        for result in claims.join_all().await {
+            assert!(matches!(result, Ok(()) | Err(Error::Held(_))), "{result:?}");
+        }
+        assert_eq!(bed.store.counts().await.unwrap().claims, claimed);
+        let late = taking(inviting(base), slot(base, &[], at(500)));
+        assert!(matches!(bed.store.commit(late).await, Err(Error::Held(_))));
+        let released = bed
+            .store
+            .release(HoldScope::All, vec![HoldReason::Operator]);
+        released.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_of_several_in_any_order_come_through() {
+    let Some(bed) = bed(Threads::Background).await else {
+        return;
+    };
+    let names: Vec<u128> = (1..=6).collect();
+    for n in &names {
+        bed.store.commit(commit(*n, 0)).await.unwrap();
+    }
+    let done = at_once(40, |n| {
+        let store = bed.store.clone();
+        let mut names = names.clone();
+        names.rotate_left(usize::try_from(n % 6).unwrap());
+        if n % 2 == 0 {
+            names.reverse();
+        }
+        async move {
+            loop {
+                let mut commits = Vec::new();
+                for name in &names {
+                    let revision = store.load(id(*name)).await.unwrap().unwrap().revision;
+                    commits.push(commit(*name, revision));
+                }
+                match store.commit_all(commits).await {
+                    Ok(()) => return,
+                    Err(Error::Conflict(_)) => {}
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+        }
+    });
+    assert_eq!(done.await.len(), 40);
+    for n in names {
+        assert_eq!(bed.store.load(id(n)).await.unwrap().unwrap().revision, 41);
+    }
+}
+
+/// Somebody new of whom something is told.
+fn issued(n: u128) -> Commit {
+    let told = event(n, EventType::CredentialIssued);
+    telling(commit(n, 0), at(0), vec![told])
+}
+
+/// Who asks for what came after the last that was seen misses none.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_seen_in_their_order() {
+    const MANY: usize = 60;
+    let Some(bed) = bed(Threads::Background).await else {
+        return;
+    };
+    let reader = bed.store.clone();
+    let reading = tokio::spawn(async move {
+        let mut seen: Vec<_> = Vec::new();
+        while seen.len() < MANY {
+            let query = EventQuery {
+                after: seen.last().map(|(time, _)| *time),
+                oldest_first: true,
+                limit: 5,
+                ..EventQuery::default()
+            };
+            let events = reader.events(query).await.unwrap();
+            seen.extend(events.into_iter().map(|event| (event.created_at, event.id)));
+        }
+        seen
+    });
+    at_once(MANY as u128, |n| {
+        let store = bed.store.clone();
+        async move { store.commit(issued(n)).await.unwrap() }
+    })
+    .await;
+    let read = tokio::time::timeout(Duration::from_secs(30), reading).await;
+    let seen = read.expect("none is missed").unwrap();
+    let ids: BTreeSet<_> = seen.iter().map(|(_, id)| *id).collect();
+    assert_eq!((ids.len(), seen.len()), (MANY, MANY));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_is_told_by_one_at_a_time() {
+    let Some(bed) = bed(Threads::Background).await else {
+        return;
+    };
+    let made = webhook(1);
+    bed.store.create_webhook(made, at(0)).await.unwrap();
+    for n in 1..=5 {
+        bed.store.commit(issued(n)).await.unwrap();
+    }
+    let claimed = at_once(16, |n| {
+        let store = bed.store.clone();
+        let claim = DeliveryClaim {
+            token: token(n),
+            now: at(10),
+            lease_until: at(20),
+        };
+        async move { store.claim_deliveries(claim).await.unwrap().len() }
+    });
+    assert_eq!(claimed.await.iter().sum::<usize>(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_verb_happens_whole_or_not_at_all() {
+    let Some(bed) = bed(Threads::Background).await else {
+        return;
+    };
+    let store = &bed.store;
+    for n in 1..=150 {
+        let mut dropped = adding(commit(n, 0), &[row(Kind::Phone, &n.to_string(), at(0))]);
+        dropped.changes = vec![change("phone/1", None, Some("active"))];
+        let patience = Duration::from_micros(150 * u64::try_from(n).unwrap());
+        let cut = tokio::time::timeout(patience, store.commit(dropped)).await;
+        drop(cut);
+    }
+    // None of the connections is left in the middle of something.
+    at_once(24, |n| {
+        let store = bed.store.clone();
+        async move { store.commit(commit(1000 + n, 0)).await.unwrap() }
+    })
+    .await;
+    let mut kept = 0;
+    for n in 1..=150 {
+        let there = store.load(id(n)).await.unwrap().is_some();
+        let found = store.find(Kind::Phone, n.to_string()).await.unwrap();
+        assert_eq!(found.is_some(), there);
+        let journal = store.journal(id(n)).await.unwrap().len();
+        assert_eq!(journal, usize::from(there));
+        kept += usize::from(there);
+    }
+    assert!(
+        (1..150).contains(&kept),
+        "{kept} were kept: nothing was cut"
+    );
+}
+
+#[tokio::test]
+async fn a_claim_is_abandoned_when_its_lease_is_over_and_not_before() {
+    let Some(bed) = bed(Threads::Caller).await else {
+        return;
+    };
+    let call = taking(commit(1, 0), slot(1, &[], at(500)));
+    bed.store.commit(call).await.unwrap();
+    let next = bed.store.reopened();
+    let lease = next.load(id(1)).await.unwrap().unwrap().claim.unwrap();
+    let before = origo_adapter::core::ids::Timestamp(lease.lease_until.0 - 1);
+    assert_eq!(next.abandoned(before).await.unwrap(), []);
+    assert_eq!(next.abandoned(lease.lease_until).await.unwrap(), [id(1)]);
+    let abandon = Commit {
+        claim: ClaimChange::Abandon,
+        ..commit(1, 1)
+    };
+    next.commit(abandon).await.unwrap();
+    assert_eq!(next.abandoned(lease.lease_until).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn makes_its_schema_once_whoever_comes_first() {
+    let Some(database) = Database::empty() else {
+        return;
+    };
+    let mut openings = JoinSet::new();
+    for _ in 0..6 {
+        let settings = database.settings();
+        openings.spawn(async move { Postgres::open(&settings, Options::default()).await });
+    }
+    let mut heads = BTreeSet::new();
+    for opened in openings.join_all().await {
+        heads.insert(opened.unwrap().head().await.unwrap().database);
+    }
+    assert_eq!(heads.len(), 1);
+    assert_eq!(migrate(&database.settings()).await.unwrap(), (1, 1));
+}
+
+#[tokio::test]
+async fn refuses_a_newer_schema() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    database.raw("UPDATE origo_adapter SET schema = 999").await;
+    let opened = Postgres::open(&database.settings(), Options::default()).await;
+    assert!(matches!(opened, Err(Error::Newer { found: 999, known }) if known < 999));
+    let audit = audit::verify(&database.settings()).await;
+    assert!(matches!(audit, Err(Error::Newer { found: 999, .. })));
+}
+
+#[tokio::test]
+async fn refuses_what_is_not_ours() {
+    let Some(database) = Database::empty() else {
+        return;
+    };
+    database.raw("CREATE TABLE songs (title text)").await;
+    let opened = Postgres::open(&database.settings(), Options::default()).await;
+    let Err(Error::Database(cause)) = opened else {
+        panic!("it is another program's");
+    };
+    assert!(cause.to_string().contains("another program"), "{cause}");
+    let mut conn = database.connect().await;
+    let tables = "SELECT count(*) FROM pg_class WHERE relname IN ('identities', 'origo_adapter')";
+    let ours: i64 = conn.fetch_one(tables).await.unwrap().get(0);
+    assert_eq!(ours, 0, "nothing was made");
+}
+
+#[tokio::test]
+async fn keeps_a_second_daemon_out_and_lets_the_next_in() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let settings = database.settings();
+    let first = Postgres::open_alone(&settings).await.unwrap();
+    assert!(matches!(
+        Postgres::open_alone(&settings).await,
+        Err(Error::InUse)
+    ));
+    assert!(matches!(migrate(&settings).await, Err(Error::InUse)));
+    first.ping().await.unwrap();
+    drop(first);
+    let next = Postgres::open_alone(&settings).await.unwrap();
+    next.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_daemon_that_lost_its_lock_does_nothing_until_it_has_it_again() {
+    const LOCK: &str =
+        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND database =
+        (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let store = Postgres::open_alone(&database.settings()).await.unwrap();
+    let mut conn = database.connect().await;
+    let holder: i32 = conn.fetch_one(LOCK).await.unwrap().get(0);
+    // Another has it as soon as it is free.
+    let mut other = database.connect().await;
+    let lock = "SELECT pg_advisory_lock(((classid::bigint << 32) | objid::bigint)) FROM pg_locks
+        WHERE locktype = 'advisory' AND objsubid = 1";
+    let waiting = tokio::spawn(async move {
+        other.execute(lock).await.unwrap();
+        other
+    });
+    let queued = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    until(async || conn.fetch_one(queued).await.unwrap().get::<i64, _>(0) > 0).await;
+    sqlx::query("SELECT pg_terminate_backend($1)")
+        .bind(holder)
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    let other = waiting.await.unwrap();
+    until(async || store.ping().await.is_err()).await;
+    let refused = store.commit(commit(1, 0)).await;
+    assert!(matches!(refused, Err(Error::Database(_))), "{refused:?}");
+    drop(other);
+    until(async || store.ping().await.is_ok()).await;
+    store.commit(commit(1, 0)).await.unwrap();
+}
+
+async fn until(mut look: impl AsyncFnMut() -> bool) {
+    let looking = async {
+        while !look().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let looked = tokio::time::timeout(Duration::from_secs(30), looking).await;
+    looked.expect("it comes");
+}
+
+#[tokio::test]
+async fn what_is_read_only_or_cut_off_is_the_databases_failure() {
+    let Some(bed) = bed(Threads::Background).await else {
+        return;
+    };
+    let name = &bed.database.name;
+    bed.store.commit(commit(1, 0)).await.unwrap();
+    let set = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+    bed.database.raw(&set).await;
+    let cut =
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+    bed.database.cluster().admin(&cut);
+    let read_only = |error: &Error| matches!(error, Error::Database(cause) if cause.to_string().contains("read-only"));
+    // First each connection learns that it is cut off.
+    until(async || {
+        let refused = bed.store.commit(commit(1, 1)).await.unwrap_err();
+        assert!(matches!(refused, Error::Database(_)), "{refused:?}");
+        read_only(&refused)
+    })
+    .await;
+    until(async || bed.store.load(id(1)).await.is_ok()).await;
+    let set = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
+    bed.database.cluster().admin(&set);
+    bed.database.cluster().admin(&cut);
+    until(async || bed.store.commit(commit(1, 1)).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn says_loudly_that_a_row_makes_no_sense() {
+    let spoilt = [
+        "UPDATE identities SET state = '{\"id\": \"Ada Okafor\"}'",
+        "UPDATE identities SET state = replace(state, '0001', '0002')",
+    ];
+    for sql in spoilt {
+        let Some(bed) = bed(Threads::Background).await else {
+            return;
+        };
+        let identity = adding(commit(1, 0), &[row(Kind::Identity, "1", at(0))]);
+        bed.store.commit(identity).await.unwrap();
+        bed.database.raw(sql).await;
+        let error = bed.store.load(id(1)).await.unwrap_err();
+        let Error::Corrupt { table, key, source } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!((table, key), ("identities", id(1).to_string()));
+        assert!(!source.to_string().contains("Ada"), "{source}");
+        let listed = bed.store.list(all(&[Kind::Identity])).await;
+        assert!(matches!(listed, Err(Error::Corrupt { .. })));
+    }
+}
+
+/// The chain is one and the same, and a row that was changed breaks it.
+#[tokio::test]
+async fn its_journal_is_that_of_the_other_store() {
+    let Some(bed) = bed(Threads::Caller).await else {
+        return;
+    };
+    let other = Sqlite::in_memory().unwrap();
+    for n in 1..=30 {
+        for store in [&bed.store as &dyn Store, &other] {
+            for revision in 0..3 {
+                let mut made = commit(n, revision);
+                made.changes = vec![
+                    change("phone/1", None, Some("active")),
+                    change("key/é", Some("active"), None),
+                ];
+                store.commit(made).await.unwrap();
+            }
+        }
+    }
+    let heads = bed.store.heads().await.unwrap();
+    assert_eq!(heads, other.heads().await.unwrap());
+    let settings = bed.database.settings();
+    let whole = audit::verify(&settings).await.unwrap();
+    assert_eq!(
+        whole,
+        origo_adapter::store::journal::Audit::Whole { rows: 180, heads }
+    );
+    bed.store.check().await.unwrap();
+    let spoil = "UPDATE journal SET cause = 'somebody else' WHERE seq = 4 AND identity =
+        (SELECT max(identity::text)::uuid FROM journal)";
+    bed.database.raw(spoil).await;
+    let broken = audit::verify(&settings).await.unwrap();
+    let expected = origo_adapter::store::journal::Broken {
+        identity: id(30),
+        seq: 4,
+    };
+    assert_eq!(
+        broken,
+        origo_adapter::store::journal::Audit::Broken(expected)
+    );
+}
+
+/// The paused clock would run ahead of a thread that tokio does not know.
+#[tokio::test(start_paused = true)]
+async fn the_callers_thread_holds_a_paused_clock() {
+    let Some(bed) = bed(Threads::Caller).await else {
+        return;
+    };
+    let before = tokio::time::Instant::now();
+    for n in 1..20 {
+        let call = taking(commit(n, 0), slot(n, &[], at(9)));
+        bed.store.commit(call).await.unwrap();
+        let answer = releasing(commit(n, 1), n, None);
+        bed.store.commit(answer).await.unwrap();
+    }
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}

@@ -200,7 +200,7 @@ pub fn is_away(error: &Error) -> bool {
     if source.is::<tokio::time::error::Elapsed>() {
         return true;
     }
-    match source.downcast_ref::<sqlx::Error>() {
+    match source.downcast_ref().map(|Failed(error)| error) {
         Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
         Some(sqlx::Error::Database(refused)) => {
             let code = refused.code().unwrap_or_default();
@@ -210,9 +210,14 @@ pub fn is_away(error: &Error) -> bool {
     }
 }
 
+/// What the database or the way to it said, in one text: the causes of these errors only say it again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Failed(sqlx::Error);
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(Box::new(error))
+        Self::Database(Box::new(Failed(error)))
     }
 }
 

@@ -167,6 +167,15 @@ fn every_key_is_taken(by_key: bool) {
     let text = lines
         .join("\n")
         .replace(secret, site.secret().to_str().unwrap())
+        // A file has no password.
+        .replace(
+            "sqlite:///var/lib/origo-adapter/state.db",
+            "postgres:///adapter?user=adapter&host=/run/postgresql",
+        )
+        .replace(
+            &format!("{of_systemd}/database"),
+            site.secret().to_str().unwrap(),
+        )
         .replace(callback, site.secret().to_str().unwrap())
         .replace(headers, site.headers().to_str().unwrap())
         .replace(

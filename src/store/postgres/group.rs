@@ -2,7 +2,7 @@
 
 use sqlx::{PgConnection, PgPool};
 
-use super::{feeds, head, holds, outbox, sessions, slots, write};
+use super::{Failed, feeds, head, holds, outbox, sessions, slots, write};
 use crate::store::Error;
 use crate::store::write::Write;
 
@@ -40,8 +40,8 @@ fn passes(error: &Error) -> bool {
         return false;
     };
     let code = source
-        .downcast_ref::<sqlx::Error>()
-        .and_then(sqlx::Error::as_database_error)
+        .downcast_ref()
+        .and_then(|Failed(error)| error.as_database_error())
         .and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| PASSING.contains(&&*code))
 }

@@ -39,7 +39,6 @@ use crate::manager::Manager;
 use crate::store::head::HeadFile;
 use crate::store::journal;
 use crate::telemetry::{self, DAEMON_READY, DAEMON_STARTING, DAEMON_STOPPED};
-use crate::worker;
 
 /// Runs the daemon until it is told to stop; `read` reads the configuration again.
 pub async fn run(config: &Config, read: Reader, mut signals: Signals) -> anyhow::Result<Outcome> {
@@ -106,7 +105,7 @@ impl Daemon {
         head::compare(&engine, &head)
             .await
             .with_context(|| format!("comparing {place} with {}", config.store.head.display()))?;
-        worker::recover(&engine, engine.now())
+        loops::recover(&engine, build::longest_request(config))
             .await
             .with_context(|| format!("taking over what was under way in {place}"))?;
 
@@ -136,6 +135,9 @@ impl Daemon {
             loops::spawn_check(lifecycle, &engine, place);
         }
         head::spawn(lifecycle, &engine, &head);
+        if let Some(database) = opened.postgres {
+            head::spawn_failover(lifecycle, &engine, database);
+        }
         head::spawn_reading(lifecycle, &engine, managers.values().cloned().collect());
         loops::spawn_timer(lifecycle, &engine);
         loops::spawn_recovery(lifecycle, &engine, build::longest_request(config));

@@ -374,6 +374,15 @@ impl Watch {
     }
 }
 
+/// Tells systemd that the start takes longer, for now so long, and why.
+pub fn starting(status: &str, longer: Duration) {
+    let longer = u32::try_from(longer.as_micros()).unwrap_or(u32::MAX);
+    tell(&[
+        NotifyState::ExtendTimeoutUsec(longer),
+        NotifyState::Status(status),
+    ]);
+}
+
 /// Notices the end of a loop, by return or by panic.
 struct Guard {
     name: String,

@@ -250,6 +250,7 @@ events! {
     ADOPT_FAILED = "OA-4302" "adopt.waits" WARN;
     STORE_FAILED = "OA-5001" "store.failed" ERROR;
     STORE_DAMAGED = "OA-5002" "store.damaged" ERROR;
+    STORE_STANDBY = "OA-5003" "store.standby" INFO;
     STORE_REGRESSED = "OA-5011" "store.regressed" ERROR;
     STORE_CAUGHT_UP = "OA-5012" "store.caught_up" INFO;
     HEAD_FAILED = "OA-5013" "head.failed" WARN;

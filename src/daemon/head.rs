@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::lifecycle::Lifecycle;
 use crate::manager::Manager;
 use crate::store::head::HeadFile;
+use crate::store::postgres::Postgres;
 use crate::store::{Error, ListQuery};
 use crate::telemetry::{HEAD_FAILED, STORE_REGRESSED};
 
@@ -81,6 +82,23 @@ pub(super) fn spawn(lifecycle: &Lifecycle, engine: &Arc<Engine>, file: &HeadFile
                     () = soft.cancelled() => {}
                 }
             }
+        }
+    });
+}
+
+/// A database that lost what it had acknowledged is marked, and the process ends, to begin anew: what it remembers is of
+/// a database that is no more.
+pub(super) fn spawn_failover(lifecycle: &Lifecycle, engine: &Arc<Engine>, database: Postgres) {
+    let (engine, soft) = (Arc::clone(engine), lifecycle.soft());
+    lifecycle.spawn("failover", async move {
+        tokio::select! {
+            () = database.went_back() => {}
+            () = soft.cancelled() => return,
+        }
+        emit!(STORE_REGRESSED; "the database has lost transactions that it had acknowledged; the daemon begins anew");
+        while let Err(error) = database.mark_regressed(engine.now(), "failover").await {
+            store_failed(&error);
+            tokio::time::sleep(STORE_PAUSE).await;
         }
     });
 }

@@ -267,10 +267,17 @@ pub(super) fn spawn_timer(lifecycle: &Lifecycle, engine: &Arc<Engine>) {
     });
 }
 
+/// Takes over the claims of owners who are dead, or so late that nothing of theirs is on its way any more.
+pub(super) async fn recover(engine: &Engine, request: Duration) -> Result<(), store::Error> {
+    let late = i64::try_from((request + TAKEOVER_SLACK).as_millis()).unwrap_or(i64::MAX);
+    let before = Timestamp(engine.now().0.saturating_sub(late));
+    worker::recover(engine, before).await?;
+    Ok(())
+}
+
 pub(super) fn spawn_recovery(lifecycle: &Lifecycle, engine: &Arc<Engine>, request: Duration) {
     let (engine, soft) = (Arc::clone(engine), lifecycle.soft());
     let beat = lifecycle.beat("recovery", TURN_BOUND);
-    let late = i64::try_from((request + TAKEOVER_SLACK).as_millis()).unwrap_or(i64::MAX);
     lifecycle.spawn("recovery", async move {
         while !soft.is_cancelled() {
             beat.turn();
@@ -278,8 +285,7 @@ pub(super) fn spawn_recovery(lifecycle: &Lifecycle, engine: &Arc<Engine>, reques
                 () = look(&beat) => {}
                 () = soft.cancelled() => return,
             }
-            let before = Timestamp(engine.now().0 - late);
-            if let Err(error) = worker::recover(&engine, before).await {
+            if let Err(error) = recover(&engine, request).await {
                 store_failed(&error);
             }
         }

@@ -8,41 +8,60 @@ use anyhow::Context as _;
 use super::loops::store_failed;
 use crate::config;
 use crate::config::Place;
+use crate::emit;
+use crate::lifecycle;
 use crate::retry::Waits;
 use crate::store::postgres::{self, Client, Host, Postgres, Settings, Tls};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Options, Store};
+use crate::store::{Error, Options, Store};
+use crate::telemetry::STORE_STANDBY;
 
-/// A database that is away is looked for this often, at first and at last.
+/// A database that is away, or another daemon's, is looked for this often, at first and at last.
 const SOON: Duration = Duration::from_millis(250);
 const LATE: Duration = Duration::from_secs(10);
+/// Each look may take so long, and systemd is to wait for it.
+const LOOK: Duration = Duration::from_mins(1);
 
 /// A store, and whether its last owner did not get to close it.
 pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
+    /// One that may lose what it acknowledged, when its server's standby takes over.
+    pub(super) postgres: Option<Postgres>,
     pub(super) crashed: bool,
 }
 
-/// Opens it for the only daemon; waits for a database on a server that is away.
+/// Opens it for the only daemon; waits for a database on a server that is away, or that another daemon works on.
 pub(super) async fn open(place: &Place) -> anyhow::Result<Opened> {
     let opened = match place {
         Place::Sqlite(path) => Sqlite::open(path, Options::default()).map(|store| Opened {
             crashed: store.crashed(),
+            postgres: None,
             store: Arc::new(store),
         }),
         Place::Postgres(place) => wait(&settings(place)).await.map(|store| Opened {
             crashed: false,
+            postgres: Some(store.clone()),
             store: Arc::new(store),
         }),
     };
     opened.with_context(|| format!("opening the store {place}"))
 }
 
-async fn wait(settings: &Settings) -> Result<Postgres, crate::store::Error> {
+async fn wait(settings: &Settings) -> Result<Postgres, Error> {
     let mut waits = Waits::new(SOON, LATE);
+    let mut stands_by = false;
     loop {
         match Postgres::open_alone(settings).await {
-            Err(error) if postgres::is_away(&error) => store_failed(&error),
+            Err(error) if postgres::is_away(&error) => {
+                lifecycle::starting("waiting for the database", LOOK);
+                store_failed(&error);
+            }
+            Err(Error::InUse) => {
+                lifecycle::starting("standing by: another daemon has the database", LOOK);
+                if !std::mem::replace(&mut stands_by, true) {
+                    emit!(STORE_STANDBY; "another daemon has the database; this one stands by");
+                }
+            }
             opened => return opened,
         }
         tokio::time::sleep(waits.grow()).await;

@@ -12,6 +12,7 @@ mod cells;
 mod feeds;
 mod group;
 mod head;
+mod history;
 mod holds;
 mod locks;
 mod open;
@@ -27,11 +28,12 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgPool};
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
 use self::alone::Alone;
+use self::history::History;
 pub use self::open::{Client, Host, Settings, Tls};
 use super::common::{created_session, created_webhook};
 use super::journal::Summed;
@@ -61,6 +63,8 @@ struct Inner {
     elsewhere: Option<Runtime>,
     /// What keeps other daemons off; `None`: nothing.
     alone: Option<Alone>,
+    history: Arc<History>,
+    settings: Settings,
 }
 
 impl Drop for Inner {
@@ -75,8 +79,9 @@ impl Postgres {
     /// Opens the database, and makes the schema where there is none. Refused with [`Error::Newer`] where a newer version
     /// wrote it.
     pub async fn open(settings: &Settings, options: Options) -> Result<Self, Error> {
+        let history = Arc::new(History::new());
         let (pool, elsewhere) = match options.threads {
-            Threads::Background => (open::pool(settings, None).await?, None),
+            Threads::Background => (open::pool(settings, None, &history).await?, None),
             Threads::Caller => {
                 let runtime = Builder::new_multi_thread()
                     .worker_threads(1)
@@ -84,11 +89,10 @@ impl Postgres {
                     .enable_all()
                     .build()
                     .map_err(|error| Error::Database(Box::new(error)))?;
-                let settings = settings.clone();
-                let pool = wait(
-                    &runtime,
-                    async move { open::pool(&settings, Some(1)).await },
-                );
+                let (settings, history) = (settings.clone(), Arc::clone(&history));
+                let pool = wait(&runtime, async move {
+                    open::pool(&settings, Some(1), &history).await
+                });
                 match pool {
                     Ok(pool) => (pool, Some(runtime)),
                     Err(error) => {
@@ -102,17 +106,37 @@ impl Postgres {
             pool,
             elsewhere,
             alone: None,
+            history,
+            settings: settings.clone(),
         })))
     }
 
     /// The same for a daemon, with all its threads: refused with [`Error::InUse`] while another one has the database.
     pub async fn open_alone(settings: &Settings) -> Result<Self, Error> {
         let alone = Alone::take(settings).await?;
+        let history = Arc::new(History::new());
         Ok(Self(Arc::new(Inner {
-            pool: open::pool(settings, None).await?,
+            pool: open::pool(settings, None, &history).await?,
             elsewhere: None,
             alone: Some(alone),
+            history,
+            settings: settings.clone(),
         })))
+    }
+
+    /// Waits until the database is found to have lost transactions that it had acknowledged. From then on every verb is
+    /// refused.
+    pub async fn went_back(&self) {
+        self.0.history.went_back().await;
+    }
+
+    /// Marks it as [`Store::regress`] does, for whoever opens it next.
+    pub async fn mark_regressed(&self, at: Timestamp, cause: &str) -> Result<(), Error> {
+        let mut conn = open::connect(&self.0.settings).await?;
+        let mut transaction = conn.begin().await?;
+        head::regress(&mut transaction, Some(at), cause).await?;
+        head::count(&mut transaction).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// The same database as the next daemon would find it after this one's death: its claims are there until their
@@ -142,6 +166,7 @@ impl Postgres {
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         Box::pin(async move {
+            self.0.history.check()?;
             if let Some(alone) = &self.0.alone {
                 alone.check()?;
             }
@@ -157,7 +182,11 @@ impl Postgres {
     }
 
     fn write(&self, write: Write) -> Verb<'_, ()> {
-        self.ask(group::carry_out(self.pool(), write))
+        self.ask(group::carry_out(
+            self.pool(),
+            Arc::clone(&self.0.history),
+            write,
+        ))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The binary on a `PostgreSQL` database: `kill -9`, a database that is away, and a second daemon.
+//! The binary on a `PostgreSQL` database: `kill -9`, a database that is away or went back, and a second daemon.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -140,7 +140,7 @@ fn a_database_that_is_away_is_waited_for_and_found_again() {
 }
 
 #[test]
-fn a_second_daemon_is_kept_out_and_copies_are_left_to_the_database() {
+fn a_second_daemon_stands_by_and_copies_are_left_to_the_database() {
     let Some(mut bed) = bed() else { return };
     bed.join();
     bed.site.start_daemon();
@@ -155,19 +155,63 @@ fn a_second_daemon_is_kept_out_and_copies_are_left_to_the_database() {
         let said = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(said).unwrap())
     };
-    let (code, said) = say(&["run"]);
-    assert_eq!(code, Some(69), "{said}");
-    assert!(said.contains("database in use"), "{said}");
+    let arguments = bed.site.arguments();
+    let mut second = Process::start(&arguments.each_ref().map(String::as_str));
+    second.tells("store.standby");
     let (code, said) = say(&["migrate"]);
     assert_eq!(code, Some(69), "{said}");
+    assert!(said.contains("database in use"), "{said}");
     let (code, said) = say(&["backup", "copy"]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("pg_dump"), "{said}");
     let (_, said) = say(&["check", "--online"]);
     assert!(said.contains("store: answers"), "{said}");
     assert_eq!(bed.site.send("GET", "/healthz", "", b"").status, 200);
-    bed.site.stop_daemon();
+    assert!(second.told("daemon.ready").is_empty(), "it waits");
+    bed.site.kill_daemon();
+    second.tells("daemon.ready");
+    assert_eq!(bed.site.send("GET", "/readyz", "", b"").status, 200);
+    second.signal("TERM");
+    assert_eq!(second.end().code(), Some(0));
     let (code, said) = say(&["migrate"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("has schema version 1 already"), "{said}");
+}
+
+/// A standby takes over that lacks what came last: a wish, a call and its key.
+#[test]
+fn after_a_failover_that_lost_an_issue_nobody_gets_a_second_key() {
+    let Some(mut bed) = bed() else { return };
+    bed.join();
+    bed.site.start_daemon();
+    let person = bed.site.enroll("Ada Example");
+    let phone = bed.site.hid.redeem(&person.identity);
+    until("the phone", || {
+        (bed.site.phones(&person).len() == 1).then_some(())
+    });
+    bed.site.stop_daemon();
+    let standby = bed.database.copy();
+    bed.site.start_daemon();
+    bed.site.credential(&person);
+    until("a key on the phone", || {
+        (bed.site.issued(&person).len() == 1).then_some(())
+    });
+
+    bed.cut();
+    bed.database.taken_over_by(standby);
+    bed.join();
+    bed.site.daemon().tells("store.regressed");
+    assert_eq!(bed.site.daemon().end().code(), Some(1), "to begin anew");
+    bed.site.start_daemon();
+    assert_eq!(bed.site.issued(&person), [] as [serde_json::Value; 0]);
+    let parent = bed.site.credential(&person);
+    let children = until("the key to be known again", || {
+        let issued = bed.site.issued(&person);
+        (issued.len() == 1).then_some(issued)
+    });
+    assert_eq!(children[0]["parent_acs_credential_id"], parent.as_str());
+    assert_eq!(bed.site.hid.live(), [(phone, PART_NUMBER.to_owned())]);
+    assert_eq!(bed.site.hid.effects("credential_accepted"), 1);
+    bed.site.assert_blameless();
+    bed.site.stop_daemon();
 }

@@ -1,7 +1,10 @@
 //! A write as one transaction, which is tried again where others were in its way.
 
+use std::sync::Arc;
+
 use sqlx::{PgConnection, PgPool};
 
+use super::history::History;
 use super::{Failed, feeds, head, holds, outbox, sessions, slots, write};
 use crate::store::Error;
 use crate::store::write::Write;
@@ -13,25 +16,30 @@ const TRIES: u32 = 5;
 const PASSING: [&str; 4] = ["40001", "40P01", "23505", "23503"];
 
 /// Does all of it, durable when this returns, or nothing.
-pub(super) async fn carry_out(pool: PgPool, write: Write) -> Result<(), Error> {
+pub(super) async fn carry_out(
+    pool: PgPool,
+    history: Arc<History>,
+    write: Write,
+) -> Result<(), Error> {
     for _ in 1..TRIES {
-        match once(&pool, &write).await {
+        match once(&pool, &history, &write).await {
             Err(error) if passes(&error) => {}
             result => return result,
         }
     }
-    once(&pool, &write).await
+    once(&pool, &history, &write).await
 }
 
-async fn once(pool: &PgPool, write: &Write) -> Result<(), Error> {
+async fn once(pool: &PgPool, history: &History, write: &Write) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;
     if let Err(error) = apply(&mut transaction, write).await {
         // The refusal is what is told; a connection that is lost undoes it as well.
         transaction.rollback().await.ok();
         return Err(error);
     }
-    head::count(&mut transaction).await?;
+    let counted = head::count(&mut transaction).await?;
     transaction.commit().await?;
+    history.note(counted);
     Ok(())
 }
 

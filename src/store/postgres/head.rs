@@ -1,6 +1,6 @@
 //! Which database this is, how many transactions wrote to it, and whether it is older than what was done.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Row as _};
 
 use super::cells::Cells;
 use super::{holds, locks};
@@ -13,7 +13,8 @@ const GET: &str = "\
 // Each connection has a part of its own, most often: nobody waits for another's transaction to be on disk.
 const COUNT: &str = "\
     UPDATE commits SET number = number + 1
-    WHERE part = pg_backend_pid() % (SELECT count(*) FROM commits)";
+    WHERE part = pg_backend_pid() % (SELECT count(*) FROM commits)
+    RETURNING part, number";
 const REGRESS: &str = "UPDATE head SET regressed_at = $1";
 
 pub(super) async fn get(pool: PgPool) -> Result<Head, Error> {
@@ -29,10 +30,11 @@ pub(super) async fn get(pool: PgPool) -> Result<Head, Error> {
     })
 }
 
-/// Part of each transaction that writes, and its last statement: it keeps others from their part.
-pub(super) async fn count(conn: &mut PgConnection) -> Result<(), Error> {
-    sqlx::query(COUNT).execute(conn).await?;
-    Ok(())
+/// Part of each transaction that writes, and its last statement: it keeps others from their part. Returns the part and
+/// its new number.
+pub(super) async fn count(conn: &mut PgConnection) -> Result<(i32, i64), Error> {
+    let row = sqlx::query(COUNT).fetch_one(conn).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
 /// The mark and the hold that shows it, together.

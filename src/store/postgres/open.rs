@@ -1,12 +1,14 @@
 //! Connections and schema: all that happens before the first verb.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Row as _};
 
+use super::history::History;
 use super::locks;
 use crate::store::Error;
 
@@ -122,7 +124,12 @@ pub(super) async fn connect(settings: &Settings) -> Result<PgConnection, Error> 
 }
 
 /// Connections for all verbs, to a database whose schema is up to date.
-pub(super) async fn pool(settings: &Settings, connections: Option<u32>) -> Result<PgPool, Error> {
+pub(super) async fn pool(
+    settings: &Settings,
+    connections: Option<u32>,
+    history: &Arc<History>,
+) -> Result<PgPool, Error> {
+    let history = Arc::clone(history);
     let mut conn = connect(settings).await?;
     migrate(&mut conn).await?;
     conn.close().await.ok();
@@ -138,10 +145,11 @@ pub(super) async fn pool(settings: &Settings, connections: Option<u32>) -> Resul
                 Ok(true)
             })
         })
-        .after_connect(|conn, _| {
+        .after_connect(move |conn, _| {
+            let history = Arc::clone(&history);
             Box::pin(async move {
                 conn.execute(SESSION).await?;
-                Ok(())
+                history.compare(conn).await
             })
         })
         .connect_lazy_with(settings.options()))

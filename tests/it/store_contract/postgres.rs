@@ -50,6 +50,47 @@ where
     tasks.join_all().await
 }
 
+/// A standby takes over that lacks what came last: here a copy of the database under its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lost_an_acknowledged_commit_is_not_used() {
+    let Some(bed) = bed(Threads::Background).await else {
+        return;
+    };
+    bed.store.commit(commit(1, 0)).await.unwrap();
+    let standby = bed.database.copy();
+    bed.database.taken_over_by(standby);
+    // Connections that were cut are found out one by one.
+    let mut tries = 0;
+    while bed.store.commit(commit(1, 1)).await.is_err() {
+        tries += 1;
+        assert!(tries < 20, "nothing was lost");
+    }
+    let standby = bed.database.copy();
+    while bed.store.commit(commit(1, 2)).await.is_err() {
+        tries += 1;
+        assert!(tries < 40, "nor this time");
+    }
+    bed.database.taken_over_by(standby);
+    for _ in 0..3 {
+        let found = bed.store.load(id(1)).await;
+        assert!(matches!(found, Err(Error::Database(_))), "{found:?}");
+    }
+    bed.store.went_back().await;
+    let refused = bed.store.ping().await.unwrap_err();
+    assert!(
+        format!("{refused:?}").contains("lost transactions"),
+        "{refused:?}"
+    );
+    bed.store.mark_regressed(at(7), "failover").await.unwrap();
+    let next = bed.database.open(Threads::Background).await;
+    assert_eq!(next.head().await.unwrap().regressed_at, Some(at(7)));
+    assert_eq!(
+        next.holds().await.unwrap()[0].reason,
+        HoldReason::StateRegressed
+    );
+    assert_eq!(next.load(id(1)).await.unwrap().unwrap().revision, 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_many_makes_an_identity() {
     let Some(bed) = bed(Threads::Background).await else {

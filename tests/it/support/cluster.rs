@@ -222,6 +222,26 @@ impl Database {
         self.cluster
     }
 
+    /// As it is now, under another name. Whoever is connected is cut off.
+    pub(crate) fn copy(&self) -> Self {
+        let name = &self.name;
+        self.cluster.admin(&format!(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'"
+        ));
+        self.cluster.create(name)
+    }
+
+    /// A copy has its name from now on, and the database itself is gone.
+    pub(crate) fn taken_over_by(&self, copy: Self) {
+        let (name, other) = (&self.name, &copy.name);
+        self.cluster
+            .admin(&format!("DROP DATABASE {name} WITH (FORCE)"));
+        self.cluster
+            .admin(&format!("ALTER DATABASE {other} RENAME TO {name}"));
+        // Nothing of that name is left to be dropped.
+        std::mem::forget(copy);
+    }
+
     pub(crate) async fn open(&self, threads: Threads) -> Postgres {
         Postgres::open(&self.settings(), Options { threads })
             .await

@@ -334,12 +334,19 @@ fn list_sql(query: &ListQuery) -> Result<(String, Vec<Value>), Error> {
         format!("?{}", values.len())
     };
     let mut conditions = Vec::new();
-    let mut order = "created_at DESC, id DESC";
+    let has_few = query.ids.is_some()
+        || query.identity.is_some()
+        || query.acs_user.is_some()
+        || query.parent.is_some();
+    // The plus keeps the planner from walking through the whole kind in order of age.
+    let order = if has_few {
+        "+created_at DESC, id DESC"
+    } else {
+        "created_at DESC, id DESC"
+    };
     if let Some(ids) = &query.ids {
         let ids = bind(json(ids)?.into());
         conditions.push(format!("id IN (SELECT value FROM json_each({ids}))"));
-        // The plus keeps the planner from walking through the whole kind in order of age.
-        order = "+created_at DESC, id DESC";
     }
     if let Some(id) = query.identity {
         let id = bind(id.0.as_bytes().to_vec().into());

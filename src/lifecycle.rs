@@ -537,4 +537,26 @@ mod tests {
         sender.send(Signal::Stop).unwrap();
         assert_eq!(running.await.unwrap(), Outcome::Clean);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_look_up_at_the_same_moments() {
+        let life = Lifecycle::new(Duration::from_secs(1));
+        let one = life.beat("one", LOOK);
+        tokio::time::sleep(Duration::from_millis(1234)).await;
+        let other = life.beat("other", LOOK);
+        assert_eq!(one.next_look(), other.next_look());
+        for _ in 0..3 {
+            let now = Instant::now();
+            let look = one.next_look();
+            assert!(look > now && look <= now + LOOK);
+            tokio::time::sleep_until(look).await;
+            assert_eq!(one.next_look(), look + LOOK, "later than now");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let minute = Instant::now() + Duration::from_mins(1);
+        let nearest = one.nearest_look(minute);
+        assert_eq!(nearest, minute - Duration::from_secs(1));
+        let soon = Instant::now() + Duration::from_secs(2);
+        assert_eq!(one.nearest_look(soon), soon, "the nearest is over");
+    }
 }

@@ -392,9 +392,15 @@ pub(super) async fn sleep(pause: Duration, beat: &Beat, soft: &CancellationToken
     sleep_until(Instant::now() + pause, beat, soft).await;
 }
 
-/// As [`sleep`], for about so long: what nobody waits for is done where all look up anyway.
+/// As [`sleep`], where it is long for about so long: what nobody waits for is done where all look up anyway.
 pub(super) async fn sleep_with_others(pause: Duration, beat: &Beat, soft: &CancellationToken) {
-    sleep_until(beat.nearest_look(Instant::now() + pause), beat, soft).await;
+    let until = Instant::now() + pause;
+    let until = if pause < LONGEST_REST {
+        until
+    } else {
+        beat.nearest_look(until)
+    };
+    sleep_until(until, beat, soft).await;
 }
 
 async fn sleep_until(until: Instant, beat: &Beat, soft: &CancellationToken) {

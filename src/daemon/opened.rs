@@ -19,6 +19,9 @@ use crate::telemetry::STORE_STANDBY;
 /// A database that is away, or another daemon's, is looked for this often, at first and at last.
 const SOON: Duration = Duration::from_millis(250);
 const LATE: Duration = Duration::from_secs(10);
+/// Before the work of another daemon is taken over: if it lives, and knows of something that the database has lost, it
+/// has marked it by then.
+const GRACE: Duration = Duration::from_secs(10);
 /// Each look may take so long, and systemd is to wait for it.
 const LOOK: Duration = Duration::from_mins(1);
 
@@ -62,7 +65,12 @@ async fn wait(settings: &Settings) -> Result<Postgres, Error> {
                     emit!(STORE_STANDBY; "another daemon has the database; this one stands by");
                 }
             }
-            opened => return opened,
+            opened => {
+                if stands_by && opened.is_ok() {
+                    tokio::time::sleep(GRACE).await;
+                }
+                return opened;
+            }
         }
         tokio::time::sleep(waits.grow()).await;
     }

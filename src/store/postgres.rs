@@ -52,6 +52,8 @@ use crate::core::stock::Stock;
 
 /// A verb that takes longer has failed: the way to the database may be cut without a word.
 const LONGEST: Duration = Duration::from_secs(20);
+/// The same for one that reads everything.
+const UNHURRIED: Duration = Duration::from_hours(1);
 
 /// The store. Clones are handles on the same connections.
 #[derive(Clone)]
@@ -113,8 +115,8 @@ impl Postgres {
 
     /// The same for a daemon, with all its threads: refused with [`Error::InUse`] while another one has the database.
     pub async fn open_alone(settings: &Settings) -> Result<Self, Error> {
-        let alone = Alone::take(settings).await?;
         let history = Arc::new(History::new());
+        let alone = Alone::take(settings, &history).await?;
         Ok(Self(Arc::new(Inner {
             pool: open::pool(settings, None, &history).await?,
             elsewhere: None,
@@ -132,11 +134,14 @@ impl Postgres {
 
     /// Marks it as [`Store::regress`] does, for whoever opens it next.
     pub async fn mark_regressed(&self, at: Timestamp, cause: &str) -> Result<(), Error> {
-        let mut conn = open::connect(&self.0.settings).await?;
-        let mut transaction = conn.begin().await?;
-        head::regress(&mut transaction, Some(at), cause).await?;
-        head::count(&mut transaction).await?;
-        Ok(transaction.commit().await?)
+        let marked = tokio::time::timeout(LONGEST, async {
+            let mut conn = open::connect(&self.0.settings).await?;
+            let mut transaction = conn.begin().await?;
+            head::regress(&mut transaction, Some(at), cause).await?;
+            head::count(&mut transaction).await?;
+            Ok(transaction.commit().await?)
+        });
+        marked.await.unwrap_or_else(late)
     }
 
     /// The same database as the next daemon would find it after this one's death: its claims are there until their
@@ -152,15 +157,12 @@ impl Postgres {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        self.ask_long(async move {
-            tokio::time::timeout(LONGEST, work)
-                .await
-                .unwrap_or_else(|late| Err(Error::Database(Box::new(late))))
-        })
+        self.ask_within(LONGEST, work)
     }
 
-    /// What may take as long as it does.
-    fn ask_long<T, F>(&self, work: F) -> Verb<'_, T>
+    /// It goes on to its end, though nobody may wait for it any more: a transaction that is dropped while it begins would
+    /// be left open on a connection that others use.
+    fn ask_within<T, F>(&self, limit: Duration, work: F) -> Verb<'_, T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
@@ -171,7 +173,11 @@ impl Postgres {
                 alone.check()?;
             }
             match &self.0.elsewhere {
-                None => work.await,
+                None => match tokio::time::timeout(limit, tokio::spawn(work)).await {
+                    Ok(Ok(result)) => result,
+                    Ok(Err(error)) => Err(Error::Database(Box::new(error))),
+                    Err(elapsed) => late(elapsed),
+                },
                 Some(runtime) => wait(runtime, work),
             }
         })
@@ -188,6 +194,10 @@ impl Postgres {
             write,
         ))
     }
+}
+
+fn late<T>(elapsed: tokio::time::error::Elapsed) -> Result<T, Error> {
+    Err(Error::Database(Box::new(elapsed)))
 }
 
 /// Has it done on another thread, and this one wait.
@@ -209,7 +219,7 @@ where
 /// Brings the schema of the database up to date; returns its versions before and after. Refused with [`Error::InUse`]
 /// while a daemon runs.
 pub async fn migrate(settings: &Settings) -> Result<(i64, i64), Error> {
-    let _alone = Alone::take(settings).await?;
+    let _alone = Alone::take(settings, &Arc::new(History::new())).await?;
     open::migrate(&mut open::connect(settings).await?).await
 }
 
@@ -221,8 +231,8 @@ pub async fn version(settings: &Settings) -> Result<i64, Error> {
 /// Nobody answers, or says to come again: a database that is away, and not one that refuses us.
 #[must_use]
 pub fn is_away(error: &Error) -> bool {
-    /// It starts or stops, has no connection left, or was lost on the way.
-    const AWAY: [&str; 3] = ["57P", "53", "08"];
+    /// It starts or stops, has no connection left, was lost on the way, or cannot be written to.
+    const AWAY: [&str; 4] = ["57P", "53", "08", "25006"];
     let Error::Database(source) = error else {
         return false;
     };
@@ -352,11 +362,11 @@ impl Store for Postgres {
     }
 
     fn check(&self) -> Verb<'_, ()> {
-        self.ask_long(audit::check(self.pool()))
+        self.ask_within(UNHURRIED, audit::check(self.pool()))
     }
 
     fn heads(&self) -> Verb<'_, Summed> {
-        self.ask_long(audit::heads(self.pool()))
+        self.ask_within(UNHURRIED, audit::heads(self.pool()))
     }
 
     fn journal(&self, id: IdentityId) -> Verb<'_, Vec<JournalRow>> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::task::JoinHandle;
 
+use super::history::History;
 use super::locks::{self, number};
 use super::open::{self, Settings};
 use crate::store::Error;
@@ -30,7 +31,7 @@ pub(super) struct Alone {
 
 impl Alone {
     /// Refused with [`Error::InUse`] where another daemon has it.
-    pub(super) async fn take(settings: &Settings) -> Result<Self, Error> {
+    pub(super) async fn take(settings: &Settings, history: &Arc<History>) -> Result<Self, Error> {
         let mut conn = open::connect(settings).await?;
         let mut tries = 1;
         while !lock(&mut conn).await? {
@@ -41,7 +42,11 @@ impl Alone {
             tokio::time::sleep(BETWEEN).await;
         }
         let held = Arc::new(AtomicBool::new(true));
-        let keeper = tokio::spawn(keep(conn, settings.clone(), Arc::clone(&held)));
+        let again = Again {
+            settings: settings.clone(),
+            history: Arc::clone(history),
+        };
+        let keeper = tokio::spawn(keep(conn, again, Arc::clone(&held)));
         Ok(Self { held, keeper })
     }
 
@@ -64,28 +69,44 @@ impl Drop for Alone {
 
 async fn lock(conn: &mut PgConnection) -> Result<bool, Error> {
     let query = sqlx::query(TAKE).bind(number(locks::DAEMON));
-    Ok(query.fetch_one(conn).await?.try_get(0)?)
+    let row = tokio::time::timeout(ANSWER, query.fetch_one(conn)).await;
+    let row = row.map_err(|late| Error::Database(Box::new(late)))??;
+    Ok(row.try_get(0)?)
 }
 
 /// Looks after it, and takes it again where it was lost.
-async fn keep(mut conn: PgConnection, settings: Settings, held: Arc<AtomicBool>) {
+async fn keep(mut conn: PgConnection, again: Again, held: Arc<AtomicBool>) {
     loop {
         while matches!(tokio::time::timeout(ANSWER, conn.ping()).await, Ok(Ok(()))) {
             tokio::time::sleep(LOOK).await;
         }
         held.store(false, Ordering::Release);
-        conn = again(&settings).await;
+        conn = again.connection().await;
         held.store(true, Ordering::Release);
     }
 }
 
-async fn again(settings: &Settings) -> PgConnection {
-    loop {
-        if let Ok(mut conn) = open::connect(settings).await
-            && let Ok(true) = lock(&mut conn).await
-        {
-            return conn;
+/// How it is taken again.
+struct Again {
+    settings: Settings,
+    history: Arc<History>,
+}
+
+impl Again {
+    async fn connection(&self) -> PgConnection {
+        loop {
+            if let Ok(Some(conn)) = self.once().await {
+                return conn;
+            }
+            tokio::time::sleep(BETWEEN).await;
         }
-        tokio::time::sleep(BETWEEN).await;
+    }
+
+    /// Compares first, whoever has the lock by now: nobody else may know what was lost.
+    async fn once(&self) -> Result<Option<PgConnection>, Error> {
+        let mut conn = open::connect(&self.settings).await?;
+        let compared = tokio::time::timeout(ANSWER, self.history.compare(&mut conn)).await;
+        compared.map_err(|late| Error::Database(Box::new(late)))??;
+        Ok(lock(&mut conn).await?.then_some(conn))
     }
 }

@@ -22,15 +22,18 @@ const CONNECTIONS: u32 = 12;
 /// A connection that rested longer may be dead: it is asked before it is used.
 const RESTED: Duration = Duration::from_secs(1);
 
-/// For each connection: an answered write is on disk, nothing waits for ever, and a dead peer is noticed.
+/// For each connection: an answered write is on disk, who waited for a lock sees what was done meanwhile, nothing waits
+/// for ever, and a dead peer is noticed.
 const SESSION: &str = "\
     SET synchronous_commit = on;
+    SET default_transaction_isolation = 'read committed';
     SET statement_timeout = 10000;
     SET idle_in_transaction_session_timeout = 30000;
     SET tcp_keepalives_idle = 10;
     SET tcp_keepalives_interval = 5;
     SET tcp_keepalives_count = 3;
     SET client_min_messages = warning";
+const STANDBY: &str = "SELECT pg_is_in_recovery()";
 // What lies where our tables would be made.
 const TABLES: &str = "\
     SELECT count(*), count(*) FILTER (WHERE c.relname = 'origo_adapter')
@@ -116,11 +119,24 @@ impl Settings {
 
 /// A connection of its own.
 pub(super) async fn connect(settings: &Settings) -> Result<PgConnection, Error> {
-    let options = settings.options();
-    let connected = tokio::time::timeout(CONNECT, options.connect()).await;
-    let mut conn = connected.map_err(|late| Error::Database(Box::new(late)))??;
+    let connected = tokio::time::timeout(CONNECT, async {
+        let mut conn = settings.options().connect().await?;
+        begin(&mut conn).await?;
+        Ok::<_, sqlx::Error>(conn)
+    });
+    let connected = connected.await;
+    Ok(connected.map_err(|late| Error::Database(Box::new(late)))??)
+}
+
+/// What comes first on each connection. A standby is no database of ours until it takes over: it cannot be written to,
+/// and may show what was acknowledged a little later.
+async fn begin(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     conn.execute(SESSION).await?;
-    Ok(conn)
+    if conn.fetch_one(STANDBY).await?.try_get(0)? {
+        let standby = "the server is a standby";
+        return Err(std::io::Error::new(std::io::ErrorKind::HostUnreachable, standby).into());
+    }
+    Ok(())
 }
 
 /// Connections for all verbs, to a database whose schema is up to date.
@@ -148,7 +164,7 @@ pub(super) async fn pool(
         .after_connect(move |conn, _| {
             let history = Arc::clone(&history);
             Box::pin(async move {
-                conn.execute(SESSION).await?;
+                begin(conn).await?;
                 history.compare(conn).await
             })
         })

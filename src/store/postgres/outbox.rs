@@ -296,6 +296,8 @@ pub(super) async fn settle(conn: &mut PgConnection, settled: Settled) -> Result<
             .bind(event)
             .bind(not_before.0),
         Outcome::Disabled => {
+            // Who appends an event meanwhile owes it nothing, or has owed it already.
+            locks::take_one(conn, locks::EVENTS).await?;
             sqlx::query(DISABLE)
                 .bind(webhook)
                 .execute(&mut *conn)

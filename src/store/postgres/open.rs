@@ -19,9 +19,6 @@ const MIGRATIONS: [&str; 1] = [include_str!("../migrations/postgres/0001_initial
 const CONNECT: Duration = Duration::from_secs(10);
 /// More at once than the database has anything of.
 const CONNECTIONS: u32 = 12;
-/// A connection that rested longer may be dead: it is asked before it is used.
-const RESTED: Duration = Duration::from_secs(1);
-
 /// For each connection: an answered write is on disk, who waited for a lock sees what was done meanwhile, nothing waits
 /// for ever, and a dead peer is noticed.
 const SESSION: &str = "\
@@ -152,15 +149,8 @@ pub(super) async fn pool(
     Ok(PgPoolOptions::new()
         .max_connections(connections.unwrap_or(CONNECTIONS))
         .acquire_timeout(CONNECT)
-        .test_before_acquire(false)
-        .before_acquire(|conn, rest| {
-            Box::pin(async move {
-                if rest.idle_for > RESTED {
-                    conn.ping().await?;
-                }
-                Ok(true)
-            })
-        })
+        // After the database was away each connection is found out before somebody else's verb fails on it.
+        .test_before_acquire(true)
         .after_connect(move |conn, _| {
             let history = Arc::clone(&history);
             Box::pin(async move {

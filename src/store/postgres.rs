@@ -1,9 +1,8 @@
 //! The store on a `PostgreSQL` database.
 //!
 //! Imports core and the store's own words. Promises: a write that was answered is on disk (`synchronous_commit = on`); a
-//! verb whose future is dropped is carried out whole or not at all, because it is one transaction of one connection, and
-//! that is undone when it is let go of; what several daemons do at once is as if done one after the other, by locks that
-//! each transaction takes (`locks`), and one that was in another's way is tried again. A claim is abandoned when its
+//! verb whose future is dropped goes on to its end, as one transaction; what several daemons do at once is as if done one
+//! after the other, by locks that each transaction takes (`locks`), and one that was in another's way is tried again. A claim is abandoned when its
 //! lease is over: nobody knows which daemon is dead.
 
 mod alone;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::process_support::{ADAPTER, PART_NUMBER, Process, Site, until, until_within};
+use crate::process_support::{ADAPTER, LOOK, PART_NUMBER, Process, Site, until, until_within};
 use crate::support::cluster::Database;
 
 /// Longer than it takes until a dead daemon's call of two seconds is taken over: its lease of 39 s, and half a minute more.
@@ -128,7 +128,16 @@ fn a_database_that_is_away_is_waited_for_and_found_again() {
         refused.text
     );
     bed.join();
-    until("to be ready again", || bed.is_ready().then_some(()));
+    // The lock's own connection is looked at every two seconds; when its loss is found, all is refused for a moment more.
+    let mut calm = Duration::ZERO;
+    until("to be ready again, and to stay so", || {
+        calm = if bed.is_ready() {
+            calm + LOOK
+        } else {
+            Duration::ZERO
+        };
+        (calm >= Duration::from_secs(4)).then_some(())
+    });
     assert_eq!(bed.site.ask(path, &asked).status, 200);
     bed.site.hid.redeem(&person.identity);
     bed.site.credential(&person);

@@ -24,7 +24,7 @@ pub(crate) const PART_NUMBER: &str = "MID-SUB-EXAMPLE_1";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 /// A person is gone once HID was read twice, half a minute apart.
 pub(crate) const PERSON_GONE: Duration = Duration::from_mins(2);
-const LOOK: Duration = Duration::from_millis(15);
+pub(crate) const LOOK: Duration = Duration::from_millis(15);
 
 /// Looks again and again until there is something.
 pub(crate) fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {

@@ -41,6 +41,11 @@ const COUNTS: &str = "\
     UNION ALL SELECT 2, class, count(*) FROM effects GROUP BY class
     UNION ALL SELECT 3, '', count(*) FROM deliveries";
 
+/// Whoever stands in line by now is due, and nobody else is, unless a clock was set back: then there are more. So what is
+/// not due yet, however much it is, is not walked through.
+const IN_LINE: &str = "e.line <= $3";
+const AHEAD: &str = "e.not_before <= $3 AND e.line > $3";
+
 /// What a lane of effects must be like to be claimed, given what is held.
 fn claimable(manager: Option<AcsSystemId>, stops: Stops) -> String {
     // `IS NOT DISTINCT FROM` would find the timer's as well, and use no index.
@@ -86,20 +91,30 @@ pub(super) async fn due(pool: PgPool, query: DueQuery) -> Result<Vec<Due>, Error
         Stops::Parts | Stops::Issues | Stops::All => held(&pool, query.manager).await?,
     };
     let condition = claimable(query.manager, stops(&held, query.class));
-    let sql = format!(
-        "SELECT e.identity, e.lane, e.line, e.owed_since
-        FROM effects AS e JOIN identities AS i ON i.id = e.identity
-        WHERE {condition} AND e.not_before <= $3
-        ORDER BY e.line, e.identity, e.lane LIMIT $4"
-    );
-    let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(query.manager.map(|manager| manager.0))
-        .bind(query.class.name())
-        .bind(query.now.0)
-        .bind(i64::from(query.limit))
-        .fetch_all(&pool)
-        .await?;
-    rows.iter().map(due_of).collect()
+    let mut due = Vec::new();
+    for by_now in [IN_LINE, AHEAD] {
+        let found = i64::try_from(due.len()).unwrap_or(i64::MAX);
+        let left = i64::from(query.limit).saturating_sub(found);
+        if left > 0 {
+            let sql = format!(
+                "SELECT e.identity, e.lane, e.line, e.owed_since
+                FROM effects AS e JOIN identities AS i ON i.id = e.identity
+                WHERE {condition} AND {by_now}
+                ORDER BY e.line, e.identity, e.lane LIMIT $4"
+            );
+            let rows = sqlx::query(AssertSqlSafe(sql))
+                .bind(query.manager.map(|manager| manager.0))
+                .bind(query.class.name())
+                .bind(query.now.0)
+                .bind(left)
+                .fetch_all(&pool)
+                .await?;
+            for row in &rows {
+                due.push(due_of(row)?);
+            }
+        }
+    }
+    Ok(due)
 }
 
 /// Expects `identity, lane, line, owed_since`.

@@ -18,11 +18,18 @@ use crate::store::{Claim, Counts, Due, DueQuery, Error, JournalRow, ListQuery, L
 
 const LOAD: &str =
     "SELECT id, revision, state, claim_token, lease_until FROM identities WHERE id = ?1";
-// `IS` finds NULL as well, and uses the index as `=` would.
+// `IS` finds NULL as well, and uses the index as `=` would. Whoever stands in line by now is due, and nobody else is, unless
+// a clock was set back: then `DUE_AHEAD` has more. So what is not due yet, however much it is, is not walked through.
 const DUE: &str = "\
     SELECT e.identity, e.lane, e.line, e.owed_since
     FROM effects AS e INDEXED BY effects_line JOIN identities AS i ON i.id = e.identity
-    WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3
+    WHERE e.manager IS ?1 AND e.class = ?2 AND e.line <= ?3
+        AND (i.claim_token IS NULL OR e.class IN ('removal', 'import'))
+    ORDER BY e.line, e.identity, e.lane LIMIT ?4";
+const DUE_AHEAD: &str = "\
+    SELECT e.identity, e.lane, e.line, e.owed_since
+    FROM effects AS e INDEXED BY effects_due JOIN identities AS i ON i.id = e.identity
+    WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3 AND e.line > ?3
         AND (i.claim_token IS NULL OR e.class IN ('removal', 'import'))
     ORDER BY e.line, e.identity, e.lane LIMIT ?4";
 const NEXT_DUE: &str = "\
@@ -34,7 +41,14 @@ const NEXT_DUE: &str = "\
 const DUE_PARTS: &str = "\
     SELECT e.identity, e.lane, e.line, e.owed_since
     FROM effects AS e INDEXED BY effects_line JOIN identities AS i ON i.id = e.identity
-    WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3 AND i.claim_token IS NULL
+    WHERE e.manager IS ?1 AND e.class = ?2 AND e.line <= ?3 AND i.claim_token IS NULL
+        AND NOT EXISTS (SELECT 1 FROM holds AS h
+            WHERE h.scope = ?1 AND h.part_number = json_extract(e.lane, '$.Key[1]'))
+    ORDER BY e.line, e.identity, e.lane LIMIT ?4";
+const DUE_PARTS_AHEAD: &str = "\
+    SELECT e.identity, e.lane, e.line, e.owed_since
+    FROM effects AS e INDEXED BY effects_due JOIN identities AS i ON i.id = e.identity
+    WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3 AND e.line > ?3 AND i.claim_token IS NULL
         AND NOT EXISTS (SELECT 1 FROM holds AS h
             WHERE h.scope = ?1 AND h.part_number = json_extract(e.lane, '$.Key[1]'))
     ORDER BY e.line, e.identity, e.lane LIMIT ?4";
@@ -71,7 +85,7 @@ const ABANDONED: &str = "\
     WHERE claim_token IS NOT NULL AND (claim_opening <> ?1 OR lease_until <= ?2) ORDER BY id";
 const OWED: &str = "SELECT lane, line FROM effects WHERE identity = ?1";
 const QUEUE: &str = "\
-    SELECT e.line FROM effects AS e INDEXED BY effects_line JOIN identities AS i ON i.id = e.identity
+    SELECT e.line FROM effects AS e INDEXED BY effects_due JOIN identities AS i ON i.id = e.identity
     WHERE e.manager IS ?1 AND e.class = ?2 AND e.not_before <= ?3
         AND (i.claim_token IS NULL OR e.class IN ('removal', 'import'))
     ORDER BY e.line";
@@ -99,23 +113,33 @@ pub(super) fn load(conn: &Connection, id: IdentityId) -> Result<Option<Loaded>, 
 }
 
 pub(super) fn due(conn: &Connection, query: DueQuery) -> Result<Vec<Due>, Error> {
-    let mut due = Vec::new();
-    let manager = query.manager.map(|manager| manager.0);
-    let held = holds::stops(conn, query.manager, query.class)?;
-    if held == Stops::All {
-        return Ok(due);
-    }
-    let mut statement = conn.prepare_cached(match held {
-        Stops::Nothing => DUE,
-        Stops::Parts => DUE_PARTS,
-        Stops::Issues | Stops::All => DUE_HELD,
-    })?;
-    let mut rows = if held == Stops::Issues {
-        statement.query(params![manager, query.now.0, query.limit])?
-    } else {
-        let class = query.class.name();
-        statement.query(params![manager, class, query.now.0, query.limit])?
+    let in_turn = match holds::stops(conn, query.manager, query.class)? {
+        Stops::Nothing => [DUE, DUE_AHEAD],
+        Stops::Parts => [DUE_PARTS, DUE_PARTS_AHEAD],
+        Stops::Issues => return due_held(conn, query),
+        Stops::All => return Ok(Vec::new()),
     };
+    let (manager, class) = (query.manager.map(|manager| manager.0), query.class.name());
+    let mut due = Vec::new();
+    for sql in in_turn {
+        let found = u32::try_from(due.len()).unwrap_or(u32::MAX);
+        let left = query.limit.saturating_sub(found);
+        if left > 0 {
+            let mut statement = conn.prepare_cached(sql)?;
+            let mut rows = statement.query(params![manager, class, query.now.0, left])?;
+            while let Some(row) = rows.next()? {
+                due.push(due_of(row)?);
+            }
+        }
+    }
+    Ok(due)
+}
+
+fn due_held(conn: &Connection, query: DueQuery) -> Result<Vec<Due>, Error> {
+    let manager = query.manager.map(|manager| manager.0);
+    let mut statement = conn.prepare_cached(DUE_HELD)?;
+    let mut rows = statement.query(params![manager, query.now.0, query.limit])?;
+    let mut due = Vec::new();
     while let Some(row) = rows.next()? {
         due.push(due_of(row)?);
     }
@@ -474,12 +498,18 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_is_read_in_order() {
-        let plan = plan(DUE, vec![Value::Null; 4]);
-        assert!(
-            plan.contains("effects_line (manager=? AND class=?)"),
-            "{plan}"
-        );
-        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    fn the_queue_is_read_in_order_as_far_as_it_is_due() {
+        for sql in [DUE, DUE_PARTS] {
+            let plan = plan(sql, vec![Value::Null; 4]);
+            let seek = "effects_line (manager=? AND class=? AND line<?)";
+            assert!(plan.contains(seek), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        }
+        for sql in [DUE_AHEAD, DUE_PARTS_AHEAD, QUEUE] {
+            let count = if sql == QUEUE { 3 } else { 4 };
+            let plan = plan(sql, vec![Value::Null; count]);
+            let seek = "effects_due (manager=? AND class=? AND not_before<?)";
+            assert!(plan.contains(seek), "{plan}");
+        }
     }
 }

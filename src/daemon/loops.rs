@@ -322,6 +322,7 @@ pub(super) fn spawn_heartbeat(
             if let Err(error) = late::tell(&engine, &sides).await {
                 store_failed(&error);
             }
+            origo_adapter_heap::give_back();
         }
     });
 }

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::remote::{Asked, Daemon};
+use super::remote::{Asked, Daemon, text};
 use super::{FAILED, runtime, say};
+use crate::core::ids::IdentityId;
 use crate::rows::{self, Row};
 
 /// Rows in a request: one answer in a while, and no request that is too large.
@@ -183,7 +184,7 @@ async fn send(daemon: &Daemon, rows: Vec<Row>, mode: Mode, prune: bool) -> anyho
     };
     let file = Uuid::new_v4();
     let mut outcome = Outcome::default();
-    let mut rows = rows.into_iter().peekable();
+    let mut rows = neighbours(daemon, rows).await?.into_iter().peekable();
     let mut sent: JoinSet<anyhow::Result<(Vec<usize>, Value)>> = JoinSet::new();
     loop {
         while sent.len() < AT_ONCE && rows.peek().is_some() {
@@ -220,6 +221,21 @@ async fn send(daemon: &Daemon, rows: Vec<Row>, mode: Mode, prune: bool) -> anyho
         );
     }
     Ok(outcome)
+}
+
+/// In the order of their people's ids: what lies side by side in the store's indexes is written with the same pages, which
+/// saves a third of the time of a large file. The daemon does not care about the order.
+async fn neighbours(daemon: &Daemon, mut rows: Vec<Row>) -> anyhow::Result<Vec<Row>> {
+    if rows.len() > BATCH {
+        let told = daemon.post("/workspaces/get", &json!({})).await?;
+        let workspace = text(&told["workspace"]["workspace_id"]);
+        let workspace = Uuid::parse_str(&workspace).context("the workspace's id")?;
+        rows.sort_by_cached_key(|row| {
+            let key = row.fields.get("user_identity_key").map(text);
+            IdentityId::of_key(workspace, &key.unwrap_or_default())
+        });
+    }
+    Ok(rows)
 }
 
 fn progress(rows: usize) -> ProgressBar {

@@ -21,11 +21,11 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// Gives an announcement its id.
+    /// Gives an announcement its id: one that grows with time, so that an index of them is written at its end alone.
     #[must_use]
     pub fn of(announcement: Announcement) -> Self {
         Self {
-            id: Uuid::new_v4(),
+            id: Uuid::now_v7(),
             announcement,
         }
     }

@@ -178,6 +178,10 @@ fn from_text(kind: ParamKind, text: &str) -> Result<Arg, Issue> {
     if text.len() > LONGEST {
         return Err(format!("Longer than {LONGEST} bytes").into());
     }
+    // PostgreSQL keeps none.
+    if text.contains('\0') {
+        return Err("Must not hold U+0000".into());
+    }
     match kind {
         ParamKind::Id => read_id(text).map(Arg::Id),
         ParamKind::Ids | ParamKind::Texts => read_list(kind, std::iter::once(text)),

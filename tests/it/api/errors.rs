@@ -154,6 +154,7 @@ async fn what_a_handler_refuses() {
         (created, json!({"email_address": "ada"}), 400, "invalid_input"),
         (created, json!({"email_address": "a@@b.c"}), 400, "invalid_input"),
         (created, json!({"phone_number": "555 1234"}), 400, "invalid_input"),
+        (created, json!({"full_name": "Ada\u{0}"}), 400, "invalid_input"),
         (created, json!({"user_identity_key": " "}), 400, "invalid_input"),
         (created, json!({"acs_system_ids": [NOBODY]}), 404, "acs_system_not_found"),
         ("/user_identities/get", json!({}), 400, "invalid_input"),

@@ -36,7 +36,7 @@ use tokio::net::TcpListener;
 
 use self::act::{Act, RemoveOrphan};
 use self::apply::Apply;
-use self::data::{Backup, Migrate, Restore};
+use self::data::{Backup, Copy, Migrate, Restore};
 use self::hold::Hold;
 use self::invite::Invite;
 use self::list::List;
@@ -112,6 +112,8 @@ enum Command {
     Restore(Restore),
     /// Bring the database's schema up to date; the daemon must not run, and does the same when it starts
     Migrate(Migrate),
+    /// Copy all of a SQLite database into an empty PostgreSQL one; no daemon may run on either
+    Copy(Copy),
     /// Look after the journal
     #[command(subcommand)]
     Audit(audit::Command),
@@ -295,6 +297,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Backup(options) => data::backup(cli.config.as_deref(), &options),
         Command::Restore(options) => data::restore(cli.config.as_deref(), &options),
         Command::Migrate(options) => data::migrate(cli.config.as_deref(), &options),
+        Command::Copy(options) => data::copy(cli.config.as_deref(), &options),
         Command::Audit(audit::Command::Verify(options)) => {
             audit::verify(cli.config.as_deref(), &options)
         }

@@ -1,17 +1,18 @@
-//! `backup`, `restore` and `migrate`: the database as a whole.
+//! `backup`, `restore`, `migrate` and `copy`: the database as a whole.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use serde_json::json;
 
 use super::{load_store, runtime, say, unavailable};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::Place;
+use crate::config::{self, Place};
 use crate::core::ids::Timestamp;
 use crate::daemon;
+use crate::store::journal::hex;
 use crate::store::postgres;
 use crate::store::sqlite::copies;
 
@@ -35,6 +36,19 @@ pub(super) struct Restore {
 
 #[derive(Args, Debug)]
 pub(super) struct Migrate {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Copy {
+    /// An empty PostgreSQL database, as `store.url` would name it
+    #[arg(long, value_name = "URL")]
+    to: String,
+    /// The file with its password
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -109,6 +123,34 @@ pub(super) fn migrate(config: Option<&Path>, options: &Migrate) -> anyhow::Resul
         format!("{place}: schema version {before} became {after}")
     };
     tell(options.json, &json!({ "from": before, "to": after }), &text)
+}
+
+/// No daemon may run, on either.
+pub(super) fn copy(config: Option<&Path>, options: &Copy) -> anyhow::Result<ExitCode> {
+    let path = match load_store(config)?.place {
+        Place::Sqlite(path) => path,
+        Place::Postgres(place) => bail!("{place} is PostgreSQL's already"),
+    };
+    let to = config::Postgres::of(&options.to, options.password_file.as_deref());
+    let to = to.map_err(|wrong| anyhow!("--to: {wrong}"))?;
+    let now = Timestamp(SystemClock.now());
+    let database = daemon::database(&to);
+    let copied = runtime(1)?.block_on(postgres::copy::copy(&path, &database, now));
+    let copied = copied.map_err(anyhow::Error::from);
+    let copied = copied
+        .map_err(unavailable)
+        .with_context(|| format!("copying {} to {to}", path.display()))?;
+    let heads = hex(&copied.journal.hash);
+    let text = format!(
+        "{to} holds all of {path}: {} rows, each compared; heads {heads}\n\
+         name it in store.url, and start; should a daemon be started on {path} again, it issues nothing to a phone before \
+         it has read it once",
+        copied.rows,
+        path = path.display(),
+    );
+    let told =
+        json!({ "rows": copied.rows, "identities": copied.journal.identities, "heads": heads });
+    tell(options.json, &told, &text)
 }
 
 /// The file that is the database; of one on a server, what does the same there is told.

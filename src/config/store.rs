@@ -72,6 +72,19 @@ impl fmt::Display for Postgres {
     }
 }
 
+impl Postgres {
+    /// As `url` and the file with the password say. The error is what is wrong with one of them, and repeats neither.
+    pub fn of(url: &str, password_file: Option<&Path>) -> Result<Self, String> {
+        if !is_postgres(url) {
+            return Err("must be postgres:// and a database".into());
+        }
+        let mut database = postgres(url)?;
+        let password = password_file.map(|file| secret(&file.to_string_lossy().as_ref().into()));
+        database.password = password.transpose()?;
+        Ok(database)
+    }
+}
+
 /// How the way to a `PostgreSQL` database is protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresTls {
@@ -119,7 +132,7 @@ fn absolute(value: &Value) -> Result<PathBuf, String> {
 
 fn place(value: &Value) -> Result<Place, String> {
     let text = text(value)?;
-    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+    if is_postgres(&text) {
         return postgres(&text).map(Place::Postgres);
     }
     let path = text.strip_prefix("sqlite://").map(PathBuf::from);
@@ -129,6 +142,10 @@ fn place(value: &Value) -> Result<Place, String> {
             "must be sqlite:// and the absolute path of a file, or postgres:// and a database"
                 .into()
         })
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
 }
 
 /// The text is never repeated: it may hold a password.

@@ -8,6 +8,7 @@
 mod alone;
 pub mod audit;
 mod cells;
+pub mod copy;
 mod feeds;
 mod group;
 mod head;

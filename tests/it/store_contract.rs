@@ -41,10 +41,13 @@ use sessions::{
 };
 
 /// Runs the whole suite on what `$make` makes: something with a `store` in it, which keeps the place of that alive; `None`
-/// where this machine cannot have it.
+/// where this machine cannot have it. `$then` is done with it after each story.
 macro_rules! suite {
     ($name:ident, $make:expr) => {
-        suite!($name, $make, [
+        suite!($name, $make, super::super::nothing_more);
+    };
+    ($name:ident, $make:expr, $then:path) => {
+        suite!($name, $make, $then, [
             commits_and_loads, refuses_a_stale_revision, takes_and_releases_a_claim, abandons_late_claims,
             a_refused_commit_changes_nothing, commits_all_or_none, lists_what_is_due, replaces_what_is_owed, fills_windows,
             takes_all_windows_or_none, answers_move_slots, calls_without_identity_count_as_well,
@@ -62,19 +65,23 @@ macro_rules! suite {
             a_store_that_went_back_holds_nobody_as_a_whole, a_claim_for_what_is_held_is_refused,
         ]);
     };
-    ($name:ident, $make:expr, [$($test:ident),* $(,)?]) => {
+    ($name:ident, $make:expr, $then:path, [$($test:ident),* $(,)?]) => {
         mod $name {
             $(#[tokio::test]
             async fn $test() {
                 let Some(bed) = $make else { return };
                 super::super::$test(&bed.store).await;
+                $then(bed).await;
             })*
         }
     };
 }
 // Below the macro that they use.
+mod copied;
 mod postgres;
 mod sqlite;
+
+async fn nothing_more<T>(_bed: T) {}
 
 async fn put(store: &dyn Store, commit: Commit) {
     store.commit(commit).await.expect("the commit is accepted");

@@ -16,6 +16,7 @@ use super::open::{self, Settings};
 use crate::store::Error;
 
 const TAKE: &str = "SELECT pg_try_advisory_lock($1)";
+const KEEP_OFF: &str = "SELECT pg_try_advisory_xact_lock($1)";
 /// The database needs a moment to notice that a daemon was killed.
 const TRIES: u32 = 20;
 const BETWEEN: Duration = Duration::from_millis(250);
@@ -59,6 +60,15 @@ impl Alone {
             "the connection that keeps other daemons off the database is lost".into(),
         ))
     }
+}
+
+/// Refused with [`Error::InUse`] where a daemon has the database; to the end of the transaction none gets it.
+pub(super) async fn keep_off(transaction: &mut PgConnection) -> Result<(), Error> {
+    let query = sqlx::query(KEEP_OFF).bind(number(locks::DAEMON));
+    if query.fetch_one(transaction).await?.try_get(0)? {
+        return Ok(());
+    }
+    Err(Error::InUse)
 }
 
 impl Drop for Alone {

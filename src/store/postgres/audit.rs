@@ -74,7 +74,7 @@ pub(super) async fn heads(pool: PgPool) -> Result<Summed, Error> {
     heads_of(&mut moment).await
 }
 
-async fn heads_of(conn: &mut PgConnection) -> Result<Summed, Error> {
+pub(super) async fn heads_of(conn: &mut PgConnection) -> Result<Summed, Error> {
     let mut heads = Heads::default();
     let mut ends = sqlx::query(HEADS).fetch(conn);
     while let Some(row) = ends.try_next().await? {

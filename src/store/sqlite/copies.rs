@@ -1,19 +1,23 @@
 //! Copies of the database: made while a daemon runs, put back while none does.
 
+#[cfg(test)]
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, Statement, Transaction, TransactionBehavior, params};
 
-use super::head;
 use super::open::{self, Place, beside, failed};
+use super::{audit, head};
 use crate::core::ids::Timestamp;
 use crate::store::Error;
+use crate::store::journal::{Audit, Summed};
 
-/// What follows from a restore.
+/// What follows from a restore, and from a copy to elsewhere.
 const RESTORED: &str = "restore";
+const COPIED: &str = "copy";
 
 /// Writes a copy of the database at `path` as of one moment to the new file `to` (mode 0600); the daemon may run.
 /// The copy is whole and on disk when this returns; on failure there is none.
@@ -140,6 +144,62 @@ pub fn migrate(path: &Path) -> Result<(i64, i64), Error> {
     let before = open::version(&open::reader(place.path())?)?;
     let after = open::version(&place.writer()?)?;
     Ok((before, after))
+}
+
+/// A database that no daemon has as long as this lives: for whoever takes everything out of it.
+pub(in crate::store) struct AtRest {
+    conn: Connection,
+    place: Place,
+}
+
+impl AtRest {
+    /// Its schema is brought up to date. Refused with [`Error::InUse`] while a daemon runs, and where it is damaged.
+    pub(in crate::store) fn open(path: &Path) -> Result<Self, Error> {
+        if !path.exists() {
+            let error = io::Error::from(io::ErrorKind::NotFound);
+            return Err(failed("open", path, &error));
+        }
+        let place = Place::take(path)?;
+        let conn = place.writer()?;
+        open::check(&conn)?;
+        Ok(Self { conn, place })
+    }
+
+    /// The ends of all journals, each row of which is as it was written.
+    pub(in crate::store) fn journal(&self) -> Result<Summed, Error> {
+        match audit::verify(self.place.path())? {
+            Audit::Whole { heads, .. } => Ok(heads),
+            Audit::Broken(broken) => Err(Error::Database(broken.to_string().into())),
+        }
+    }
+
+    pub(in crate::store) fn prepare(&self, sql: &str) -> Result<Statement<'_>, Error> {
+        Ok(self.conn.prepare(sql)?)
+    }
+
+    /// As after a [`restore`].
+    pub(in crate::store) fn mark_as_older(&self, now: Timestamp) -> Result<(), Error> {
+        let transaction = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
+        head::regress(&transaction, Some(now), COPIED)?;
+        head::count(&transaction)?;
+        Ok(transaction.commit()?)
+    }
+}
+
+/// Each table of a new database, with its columns.
+#[cfg(test)]
+pub(in crate::store) fn schema() -> BTreeMap<String, BTreeSet<String>> {
+    let conn = open::in_memory().unwrap();
+    let sql = "SELECT t.name, c.name FROM pragma_table_list AS t JOIN pragma_table_info(t.name) AS c \
+        WHERE t.schema = 'main' AND t.name NOT LIKE 'sqlite_%'";
+    let mut statement = conn.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+    let mut found = BTreeMap::<String, BTreeSet<String>>::new();
+    for row in rows.unwrap() {
+        let (table, column) = row.unwrap();
+        found.entry(table).or_default().insert(column);
+    }
+    found
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), Error> {

@@ -22,6 +22,8 @@ use crate::support::machine::cores;
 
 /// So many states are expanded before what they lead to is taken in.
 const BATCH: usize = 8192;
+/// Beyond so many states it is told after each layer how far it came.
+const LARGE: usize = 100_000;
 const NOWHERE: u32 = u32::MAX;
 
 /// What is kept of a state.
@@ -133,6 +135,13 @@ pub(super) fn explore(world: &World, start: &State) -> Found {
             }
         }
         layer = next;
+        if search.nodes.len() > LARGE {
+            let (seen, waiting) = (search.nodes.len(), layer.len());
+            println!(
+                "{seen} states seen, {waiting} of them wait, {} MiB",
+                peak_mib()
+            );
+        }
     }
     found.depth = search.depth();
     found.states = search.nodes.len();

@@ -6,6 +6,8 @@ mod records;
 mod samples;
 mod sessions;
 
+use std::future::{Ready, ready};
+
 use origo_adapter::core::effect::{Class, Lane};
 use origo_adapter::core::ids::{AcsSystemId, PartNumber, PhoneId, Timestamp};
 use origo_adapter::core::index::Kind;
@@ -81,7 +83,9 @@ mod copied;
 mod postgres;
 mod sqlite;
 
-async fn nothing_more<T>(_bed: T) {}
+fn nothing_more<T>(_bed: T) -> Ready<()> {
+    ready(())
+}
 
 async fn put(store: &dyn Store, commit: Commit) {
     store.commit(commit).await.expect("the commit is accepted");

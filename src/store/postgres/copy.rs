@@ -272,30 +272,33 @@ type Insert<'q> = Query<'q, Postgres, PgArguments>;
 fn bind(query: Insert<'_>, kind: Kind, cells: Vec<Value>) -> Insert<'_> {
     let cells = cells.into_iter();
     match kind {
-        Int | Flag => query.bind(
-            cells
-                .map(|cell| match cell {
-                    Value::Integer(number) => Some(number),
-                    _ => None,
-                })
-                .collect::<Vec<_>>(),
-        ),
-        Text | Names => query.bind(
-            cells
-                .map(|cell| match cell {
-                    Value::Text(text) => Some(text),
-                    _ => None,
-                })
-                .collect::<Vec<_>>(),
-        ),
-        Bytes | Id => query.bind(
-            cells
-                .map(|cell| match cell {
-                    Value::Blob(bytes) => Some(bytes),
-                    _ => None,
-                })
-                .collect::<Vec<_>>(),
-        ),
+        Int | Flag => query.bind(cells.as_slice().iter().map(number).collect::<Vec<_>>()),
+        Text | Names => query.bind(cells.map(text).collect::<Vec<_>>()),
+        Bytes | Id => query.bind(cells.map(bytes).collect::<Vec<_>>()),
+    }
+}
+
+fn number(cell: &Value) -> Option<i64> {
+    if let Value::Integer(number) = cell {
+        Some(*number)
+    } else {
+        None
+    }
+}
+
+fn text(cell: Value) -> Option<String> {
+    if let Value::Text(text) = cell {
+        Some(text)
+    } else {
+        None
+    }
+}
+
+fn bytes(cell: Value) -> Option<Vec<u8>> {
+    if let Value::Blob(bytes) = cell {
+        Some(bytes)
+    } else {
+        None
     }
 }
 

@@ -39,7 +39,7 @@ class Story:
                 self.issued(len(persons) * 9 // 10)
             self.issued(len(persons))
             self.control.quiet(5)
-        return persons, self.control.calls()
+        return persons, self.control.phone_calls()
 
     def further_phones(self, daemon, persons):
         """One more for everybody; gives the calls made by then."""
@@ -48,7 +48,7 @@ class Story:
                 each(persons[first : first + BATCH], lambda api, person: person.invite(api), daemon.api)
                 self.issued(len(persons) + (first + len(persons[first : first + BATCH])))
             self.control.quiet(5)
-        return self.control.calls()
+        return self.control.phone_calls()
 
 
 def clean():

@@ -25,6 +25,7 @@ STOCK_OVERLAP = "2m"
 PART_NUMBER = "MID-SUB-EXAMPLE_1"
 MISSED = 3
 # No window at all, for whoever does not ask what windows do.
+STOCK_CALLS = ("organization", "part_number_list", "part_number_get")
 OPEN = 1_000_000
 # What HID gives (origo-api.md 10.4), and what the stock configuration uses of it.
 REQUESTS, PER, SHARE = 300, 300, 0.95
@@ -100,6 +101,10 @@ class Control(Http):
 
     def calls(self):
         return sum(self.counts().values())
+
+    def phone_calls(self):
+        """Without those that read the stock of part numbers, of which a day has 48 at most, whoever comes."""
+        return sum(count for (what, _), count in self.counts().items() if what not in STOCK_CALLS)
 
     def issues(self):
         return self.counts().get(("issue", "200"), 0)

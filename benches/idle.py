@@ -22,6 +22,9 @@ settings = {"polling__interval": "5s", "polling__sweep_share": f"{asked.sweep_sh
 
 def copy(origin, target):
     target.mkdir(parents=True, exist_ok=True)
+    # The log of another database would be read as this one's.
+    for file in target.glob(DATABASE):
+        file.unlink()
     for file in origin.glob(DATABASE):
         shutil.copy2(file, target)
 

@@ -157,6 +157,8 @@ fn systemd_is_told_when_a_reload_begins_and_when_it_is_done() {
         "{begun}"
     );
     while !hear().contains("READY=1") {}
+    // The line is written before that, and read by another thread.
+    site.daemon().tells("config.reloaded");
     assert_eq!(site.daemon().told("config.reloaded").len(), 1);
     site.stop_daemon();
 }

@@ -224,7 +224,7 @@ async fn send(daemon: &Daemon, rows: Vec<Row>, mode: Mode, prune: bool) -> anyho
 }
 
 /// In the order of their people's ids: what lies side by side in the store's indexes is written with the same pages, which
-/// saves a third of the time of a large file. The daemon does not care about the order.
+/// saves a fifth of the time of a large file. The daemon does not care about the order.
 async fn neighbours(daemon: &Daemon, mut rows: Vec<Row>) -> anyhow::Result<Vec<Row>> {
     if rows.len() > BATCH {
         let told = daemon.post("/workspaces/get", &json!({})).await?;

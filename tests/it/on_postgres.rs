@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -23,19 +24,22 @@ fn bed() -> Option<Bed> {
     let database = Database::empty()?;
     let site = Site::without_daemon();
     site.give_up_soon();
-    let bed = Bed { site, database };
-    let url = format!(
-        "postgres:///{}?user=postgres&host={}",
-        bed.database.name,
-        bed.site.file("db").display()
-    );
-    let file = bed.site.file("config.toml");
-    let text = fs::read_to_string(&file).unwrap();
-    let sqlite = format!("sqlite://{}", bed.site.file("state.db").display());
-    assert_eq!(text.matches(&sqlite).count(), 1);
-    let head = format!("{url}\"\nhead_file = \"{}", bed.site.file("head").display());
-    fs::write(&file, text.replace(&sqlite, &head)).unwrap();
-    Some(bed)
+    let url = url(&database.name, &site.file("db"));
+    keeps_all_in(&site, &url);
+    Some(Bed { site, database })
+}
+
+fn url(database: &str, folder: &Path) -> String {
+    let folder = folder.display();
+    format!("postgres:///{database}?user=postgres&host={folder}")
+}
+
+/// From its next start on.
+fn keeps_all_in(site: &Site, url: &str) {
+    let sqlite = format!("sqlite://{}", site.file("state.db").display());
+    let head = site.file("head");
+    let head = format!("{url}\"\nhead_file = \"{}", head.display());
+    site.configure(&sqlite, &head);
 }
 
 impl Bed {
@@ -222,4 +226,53 @@ fn after_a_failover_that_lost_an_issue_nobody_gets_a_second_key() {
     assert_eq!(bed.site.hid.effects("credential_accepted"), 1);
     bed.site.assert_blameless();
     bed.site.stop_daemon();
+}
+
+#[test]
+fn a_site_that_moves_from_a_file_goes_on_where_it_was() {
+    let Some(database) = Database::empty() else {
+        return;
+    };
+    let mut site = Site::without_daemon();
+    site.start_daemon();
+    let person = site.enroll("Ada Example");
+    site.hid.redeem(&person.identity);
+    site.credential(&person);
+    let keys = |site: &Site, count: usize| {
+        until("keys on the phones", || {
+            (site.issued(&person).len() == count).then_some(())
+        });
+    };
+    keys(&site, 1);
+    site.stop_daemon();
+
+    let url = url(&database.name, database.cluster().folder());
+    let carry_out = |to: &str| {
+        Command::new(ADAPTER)
+            .args(["--config", site.file("config.toml").to_str().unwrap()])
+            .args(["copy", "--to", to])
+            .env_clear()
+            .output()
+            .unwrap()
+    };
+    let refused = carry_out("sqlite:///tmp/other.db");
+    assert_eq!(refused.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(errors.contains("--to: must be postgres://"), "{errors}");
+    let copied = carry_out(&url);
+    let errors = String::from_utf8_lossy(&copied.stderr);
+    assert!(copied.status.success(), "{errors}");
+    let said = String::from_utf8_lossy(&copied.stdout);
+    assert!(said.contains("each compared"), "{said}");
+
+    keeps_all_in(&site, &url);
+    site.start_daemon();
+    keys(&site, 1);
+    let code = site.invite(&person);
+    site.hid.control("redeem", &json!({ "code": code }));
+    keys(&site, 2);
+    assert_eq!(site.hid.effects("credential_accepted"), 2);
+    assert_eq!(site.hid.effects("user_created"), 1);
+    site.assert_blameless();
+    site.stop_daemon();
 }

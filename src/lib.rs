@@ -54,6 +54,8 @@
 //! | [`demo`] | simulator, daemon and a scripted app in one process |
 //! | [`cli`] | the command line; it and `demo` alone may import each other, for the options |
 //!
+//! Beside this crate, which forbids unsafe code, lies `heap/` with the one unsafe call there is.
+//!
 //! To add a call of HID: `core::effect`, what owes it in `core::plan`, how it is sent in `origo`. To add a route: one
 //! entry in `api::routes` and a function. A new log line: `telemetry` and `docs/log-events.md`, held together by a test.
 

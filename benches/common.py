@@ -24,8 +24,9 @@ ORGANIZATION = "7001234"
 STOCK_OVERLAP = "2m"
 PART_NUMBER = "MID-SUB-EXAMPLE_1"
 MISSED = 3
-# No window at all, for whoever does not ask what windows do.
+# What reads the stock of part numbers.
 STOCK_CALLS = ("organization", "part_number_list", "part_number_get")
+# No window at all, for whoever does not ask what windows do.
 OPEN = 1_000_000
 # What HID gives (origo-api.md 10.4), and what the stock configuration uses of it.
 REQUESTS, PER, SHARE = 300, 300, 0.95

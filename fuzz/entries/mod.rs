@@ -6,6 +6,7 @@
 pub(crate) mod api;
 pub(crate) mod cloud_events;
 pub(crate) mod configuration;
+pub(crate) mod desired_state;
 pub(crate) mod hid;
 pub(crate) mod hid_answers;
 pub(crate) mod stages;
@@ -17,10 +18,11 @@ use std::cell::RefCell;
 pub(crate) type Run = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub(crate) const TARGETS: [(&str, Run); 5] = [
+pub(crate) const TARGETS: [(&str, Run); 6] = [
     ("api", api::run),
     ("cloud_events", cloud_events::run),
     ("configuration", configuration::run),
+    ("desired_state", desired_state::run),
     ("hid_answers", hid_answers::run),
     ("stored_rows", stored_rows::run),
 ];

@@ -5,8 +5,12 @@
 
 #[path = "../entries/mod.rs"]
 mod entries;
-#[path = "../../tests/it/support/mod.rs"]
-mod support;
+
+#[path = "../../tests/it/support"]
+mod support {
+    pub(crate) mod manager;
+    pub(crate) mod scene;
+}
 
 #[path = "../../tests/it/api"]
 mod api {

@@ -42,6 +42,27 @@ fn an_address_is_not_given_up_while_an_earlier_create_may_still_take_it() {
     assert_eq!(owed.not_before, gave_up_at.plus(secs(120)));
 }
 
+/// The model check found it: the late answer to the first create came while the second one was under way.
+#[test]
+fn an_address_is_not_given_up_while_a_second_create_may_still_take_it() {
+    let mut scene = Scene::new();
+    scene.wish(wish_launch(1));
+    let first = scene.start(&user_lane());
+    scene.fail(first.clone(), Fault::Unanswered);
+    scene.does(&user_lane(), Answer::UserFound(None));
+    scene.pass(30);
+    let second = scene.start(&user_lane());
+    let seen = scene.user_seen(vec![invitation_seen("800", Is::Pending)], vec![]);
+    scene.answer(first, Answer::UserCreated(seen));
+    assert_eq!(scene.user_state(), "present");
+    scene.fail(second, Fault::Unanswered);
+    let gave_up_at = scene.now;
+    scene.wish(ada_as("Ada Okafor", "ada@example.org"));
+    let owed = &scene.owed[&user_lane()];
+    assert_eq!(owed.effect.name(), "update_user");
+    assert_eq!(owed.not_before, gave_up_at.plus(secs(120)));
+}
+
 #[test]
 fn an_invitation_redeemed_before_its_call_is_answered_is_spent() {
     let mut scene = Scene::with_phone();

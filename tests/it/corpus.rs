@@ -48,6 +48,11 @@ fn configuration() {
 }
 
 #[test]
+fn desired_state() {
+    replay("desired_state");
+}
+
+#[test]
 fn hid_answers() {
     replay("hid_answers");
 }

@@ -219,10 +219,11 @@ pub(super) fn user_failed(
                 let calls = &mut enrollment.invite.unattributed;
                 *calls = calls.saturating_add(1);
             }
+            // Even where an earlier create was answered meanwhile: this one may make another user yet.
+            enrollment.user.unanswered_at = Some(now);
             if enrollment.user_id().is_none() {
                 enrollment.user.state = CmUserState::Unsure { since: now };
                 enrollment.user.told = told_by(&call.effect);
-                enrollment.user.unanswered_at = Some(now);
             }
             let seed = (id, call.effect.name());
             enrollment

@@ -1,7 +1,7 @@
 //! The whole journal: checked row by row, and its heads in one hash; and all tables read through.
 
 use futures_util::TryStreamExt as _;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool};
 
 use super::cells::Cells;
 use super::open::{self, Settings};
@@ -38,7 +38,8 @@ const TABLES: [&str; 13] = [
     "holds",
 ];
 /// What takes its time may have it, to the end of the transaction.
-const UNHURRIED: &str = "SET LOCAL statement_timeout = 0";
+pub(super) const UNHURRIED: &str =
+    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
 
 /// Checks the journal of a database as of one moment, a row at a time; the daemon may run.
 pub async fn verify(settings: &Settings) -> Result<Audit, Error> {
@@ -48,7 +49,7 @@ pub async fn verify(settings: &Settings) -> Result<Audit, Error> {
     }
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     let mut moment = conn.begin_with(begin).await?;
-    sqlx::query(UNHURRIED).execute(&mut *moment).await?;
+    moment.execute(UNHURRIED).await?;
     let mut walk = Walk::default();
     let mut found = sqlx::query(ROWS).fetch(&mut *moment);
     while let Some(row) = found.try_next().await? {
@@ -70,7 +71,7 @@ pub async fn verify(settings: &Settings) -> Result<Audit, Error> {
 /// The heads of all journals as of one moment.
 pub(super) async fn heads(pool: PgPool) -> Result<Summed, Error> {
     let mut moment = pool.begin().await?;
-    sqlx::query(UNHURRIED).execute(&mut *moment).await?;
+    moment.execute(UNHURRIED).await?;
     heads_of(&mut moment).await
 }
 
@@ -88,7 +89,7 @@ pub(super) async fn heads_of(conn: &mut PgConnection) -> Result<Summed, Error> {
 /// Has the database read every row to its end: what is damaged cannot be.
 pub(super) async fn check(pool: PgPool) -> Result<(), Error> {
     let mut moment = pool.begin().await?;
-    sqlx::query(UNHURRIED).execute(&mut *moment).await?;
+    moment.execute(UNHURRIED).await?;
     for table in TABLES {
         let sql = format!("SELECT sum(length(whole::text)) FROM {table} AS whole");
         sqlx::query(AssertSqlSafe(sql))

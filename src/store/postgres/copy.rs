@@ -20,11 +20,7 @@ use crate::store::sqlite::copies::AtRest;
 
 /// So many rows go in a statement.
 const BATCH: usize = 500;
-/// It takes its time.
-const UNHURRIED: &str =
-    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
-const HEAD: &str = "SELECT database, commits, regressed_at FROM head";
-const PUT_HEAD: &str = "UPDATE head SET database = encode($1, 'hex')::uuid, regressed_at = $2";
+const PUT_HEAD: &str = "UPDATE head SET database = $1, regressed_at = $2";
 const PUT_COMMITS: &str = "UPDATE commits SET number = $1 WHERE part = 0";
 /// Numbers of events that are forgotten are not given again.
 const LAST_EVENT: &str = "SELECT max(seq) FROM sqlite_sequence WHERE name = 'events'";
@@ -199,7 +195,7 @@ pub async fn copy(from: &Path, to: &Settings, now: Timestamp) -> Result<Copied, 
     let mut conn = open::connect(to).await?;
     open::migrate(&mut conn).await?;
     let mut target = conn.begin().await?;
-    target.execute(UNHURRIED).await?;
+    target.execute(audit::UNHURRIED).await?;
     alone::keep_off(&mut target).await?;
     refuse_full(&mut target).await?;
     let mut rows = 0;
@@ -270,11 +266,10 @@ type Insert<'q> = Query<'q, Postgres, PgArguments>;
 
 /// Of another kind than the column's nothing can be: the file's tables are strict.
 fn bind(query: Insert<'_>, kind: Kind, cells: Vec<Value>) -> Insert<'_> {
-    let cells = cells.into_iter();
     match kind {
-        Int | Flag => query.bind(cells.as_slice().iter().map(number).collect::<Vec<_>>()),
-        Text | Names => query.bind(cells.map(text).collect::<Vec<_>>()),
-        Bytes | Id => query.bind(cells.map(bytes).collect::<Vec<_>>()),
+        Int | Flag => query.bind(cells.iter().map(number).collect::<Vec<_>>()),
+        Text | Names => query.bind(cells.into_iter().map(text).collect::<Vec<_>>()),
+        Bytes | Id => query.bind(cells.into_iter().map(bytes).collect::<Vec<_>>()),
     }
 }
 
@@ -304,16 +299,14 @@ fn bytes(cell: Value) -> Option<Vec<u8>> {
 
 /// The database stays the same one, as far as it came.
 async fn put_head(source: &AtRest, target: &mut PgConnection) -> Result<(), Error> {
-    let mut head = source.prepare(HEAD)?;
-    let (id, commits, regressed_at): (Vec<u8>, i64, Option<i64>) =
-        head.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let head = source.head()?;
     sqlx::query(PUT_HEAD)
-        .bind(id)
-        .bind(regressed_at)
+        .bind(head.database)
+        .bind(head.regressed_at.map(|at| at.0))
         .execute(&mut *target)
         .await?;
     sqlx::query(PUT_COMMITS)
-        .bind(commits)
+        .bind(i64::try_from(head.commits).unwrap_or(i64::MAX))
         .execute(&mut *target)
         .await?;
     let last: Option<i64> = source

@@ -12,8 +12,8 @@ use rusqlite::{Connection, OpenFlags, Statement, Transaction, TransactionBehavio
 use super::open::{self, Place, beside, failed};
 use super::{audit, head};
 use crate::core::ids::Timestamp;
-use crate::store::Error;
 use crate::store::journal::{Audit, Summed};
+use crate::store::{Error, Head};
 
 /// What follows from a restore, and from a copy to elsewhere.
 const RESTORED: &str = "restore";
@@ -171,6 +171,10 @@ impl AtRest {
             Audit::Whole { heads, .. } => Ok(heads),
             Audit::Broken(broken) => Err(Error::Database(broken.to_string().into())),
         }
+    }
+
+    pub(in crate::store) fn head(&self) -> Result<Head, Error> {
+        head::get(&self.conn)
     }
 
     pub(in crate::store) fn prepare(&self, sql: &str) -> Result<Statement<'_>, Error> {

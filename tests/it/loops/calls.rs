@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use origo_adapter::core::Policy;
 use origo_adapter::core::effect::Effect;
-use origo_adapter::core::ids::{AcsUserId, PartNumber, PhoneId};
+use origo_adapter::core::ids::PhoneId;
 use origo_adapter::core::wish::Wish;
 use origo_adapter::poller::{Polled, Poller};
-use origo_adapter::simulator::{Class, Device, Fault, Settings};
+use origo_adapter::simulator::{Class, Fault, Settings};
 use origo_adapter::worker::{Next, wake};
-use uuid::Uuid;
 
 use super::{Rig, person};
 use crate::support::scene;
@@ -66,25 +65,12 @@ impl Life {
     }
 
     pub(super) async fn parent(&self, n: u8, part_number: u8) {
-        let mut wish = scene::wish_parent(n, part_number);
-        if let Wish::Parent {
-            acs_user,
-            part_number: asked,
-            ..
-        } = &mut wish
-        {
-            *acs_user = AcsUserId(Uuid::from_u128(0xAC01));
-            *asked = PartNumber(format!("MID-SUB-EXAMPLE_{part_number}"));
-        }
-        self.wish(wish).await;
+        self.rig.parent(1, n, part_number).await;
     }
 
     /// The person's next phone; HID's id of it.
     pub(super) fn redeem(&self) -> u64 {
-        let mut hid = self.rig.wire.hid.lock().unwrap();
-        let code = hid.pending_invitations()[0].code.clone();
-        let now = self.rig.clock.truth();
-        hid.redeem(now, &code, Device::default()).unwrap()
+        self.rig.redeem()
     }
 
     /// What HID holds for them.

@@ -18,13 +18,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use origo_adapter::clock::Clock;
-use origo_adapter::core::ids::{AcsUserId, AutomationId, IdentityId, Personal, Timestamp};
+use origo_adapter::core::ids::{
+    AcsUserId, AutomationId, IdentityId, PartNumber, Personal, Timestamp,
+};
 use origo_adapter::core::wish::Wish;
 use origo_adapter::core::{Effect, Policy};
 use origo_adapter::engine::Engine;
 use origo_adapter::manager::Manager;
 use origo_adapter::origo::{Sending, Transport, TransportError};
-use origo_adapter::simulator::{self, Class, Fault, Hid, Reply};
+use origo_adapter::simulator::{self, Class, Device, Fault, Hid, Reply};
 use origo_adapter::store::Store;
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::worker::{Job, Next, Worker, perform};
@@ -248,13 +250,36 @@ impl Rig {
             part_number: None,
         };
         let user = Wish::AcsUser {
-            id: AcsUserId(Uuid::from_u128(0xAC00 + u128::from(n))),
+            id: acs_user(n),
             acs_system: scene::doors(),
             full_name: None,
             email_address: None,
             phone_number: None,
         };
         self.wish(n, &[Wish::Identity(profile), user, launch]).await;
+    }
+
+    /// Parent `n` of a launched person.
+    async fn parent(&self, of: u8, n: u8, part_number: u8) {
+        let mut wish = scene::wish_parent(n, part_number);
+        if let Wish::Parent {
+            acs_user: user,
+            part_number: asked,
+            ..
+        } = &mut wish
+        {
+            *user = acs_user(of);
+            *asked = PartNumber(format!("MID-SUB-EXAMPLE_{part_number}"));
+        }
+        self.wish(of, &[wish]).await;
+    }
+
+    /// The oldest open invitation is redeemed; HID's id of the phone.
+    fn redeem(&self) -> u64 {
+        let mut hid = self.wire.hid.lock().unwrap();
+        let code = hid.pending_invitations()[0].code.clone();
+        let now = self.clock.truth();
+        hid.redeem(now, &code, Device::default()).unwrap()
     }
 
     async fn job(&mut self) -> Job {
@@ -288,6 +313,10 @@ impl Rig {
 
 fn person(n: u8) -> IdentityId {
     IdentityId(Uuid::from_u128(u128::from(n)))
+}
+
+fn acs_user(n: u8) -> AcsUserId {
+    AcsUserId(Uuid::from_u128(0xAC00 + u128::from(n)))
 }
 
 fn automation(n: u8) -> AutomationId {

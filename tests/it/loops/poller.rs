@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use origo_adapter::core::Timestamp;
+use origo_adapter::core::announce::EventType;
 use origo_adapter::poller::{Polled, Poller};
-use origo_adapter::simulator::Fault;
-use origo_adapter::store::Feed;
+use origo_adapter::simulator::{EventOrder, Fault, Settings};
+use origo_adapter::store::{EventQuery, Feed};
 
 use super::{Line, Rig, WINDOW};
 use crate::support::alerts::raises;
@@ -176,6 +177,40 @@ async fn busy(page: Option<usize>, people: u8, apart: Duration) -> (Rig, Poller)
     }
     rig.pass(Duration::from_secs(20));
     (rig, poller)
+}
+
+/// Two people whose keys reach their phones one after the other, and one poll for both.
+#[tokio::test]
+async fn what_hid_lists_with_the_newest_first_is_told_in_its_order() {
+    let settings = Settings {
+        event_order: EventOrder::NewestFirst,
+        ..Settings::default()
+    };
+    let mut rig = Rig::with(settings, |_| {});
+    let mut poller = poller(&rig).await;
+    for n in 1..=2 {
+        rig.launch(n).await;
+        rig.parent(n, n, 1).await;
+        assert_eq!(rig.works().await, "create_user");
+        rig.redeem();
+    }
+    rig.pass(Duration::from_secs(20));
+    read_on(&mut poller).await;
+    for _ in 1..=2 {
+        assert_eq!(rig.works().await, "issue");
+        rig.pass(Duration::from_mins(1));
+    }
+    read_on(&mut poller).await;
+    let query = EventQuery {
+        types: Some([EventType::CredentialIssued].into()),
+        oldest_first: true,
+        limit: 10,
+        ..EventQuery::default()
+    };
+    let told = rig.store().events(query).await.unwrap().into_iter();
+    let mut whose: Vec<_> = told.map(|event| event.announcement.user_identity).collect();
+    whose.dedup();
+    assert_eq!(whose, [Some(super::person(1)), Some(super::person(2))]);
 }
 
 #[tokio::test]

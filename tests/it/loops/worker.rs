@@ -7,6 +7,7 @@ use origo_adapter::clock::Clock;
 use origo_adapter::core::Class;
 use origo_adapter::core::wish::Wish;
 use origo_adapter::engine::Engine;
+use origo_adapter::poller::Polled;
 use origo_adapter::simulator::Fault;
 use origo_adapter::worker::{Next, recover, wake};
 
@@ -324,6 +325,31 @@ async fn a_call_that_is_forbidden_waits_by_itself() {
     let loaded = rig.store().load(forbidden).await.unwrap().unwrap();
     let trouble = &loaded.identity.enrollments[&scene::manager()].user.trouble;
     assert!(trouble.failures > 0, "it is its own concern");
+}
+
+/// Contract.md section 8: issues weigh 60, enrollments 20.
+#[tokio::test]
+async fn who_waits_for_a_user_has_a_turn_beside_those_who_wait_for_a_key() {
+    let mut rig = Rig::new(|_| {});
+    let mut poller = super::poller::poller(&rig).await;
+    for n in 1..=8 {
+        rig.launch(n).await;
+        rig.parent(n, n, 1).await;
+        assert_eq!(rig.works().await, "create_user");
+        rig.redeem();
+    }
+    rig.pass(Duration::from_secs(20));
+    while let Polled::More(_) = poller.turn().await.unwrap() {}
+    for n in 11..=18 {
+        rig.launch(n).await;
+    }
+    let mut done = Vec::new();
+    for _ in 0..8 {
+        done.push(rig.works().await);
+    }
+    let issues = done.iter().filter(|effect| **effect == "issue").count();
+    let users = done.iter().filter(|effect| **effect == "create_user");
+    assert_eq!((issues, users.count()), (6, 2), "{done:?}");
 }
 
 /// What the forecast says of each in a long queue, against when it was called.

@@ -51,41 +51,40 @@ pub(super) fn fingerprint(world: &World, state: &State) -> u64 {
     let person = |n| (n, &state.replies[n], deadlines(state.now, state.owed(n)));
     let people: Vec<_> = (0..state.people.len()).map(person).collect();
     let all = (blurred, people);
-    let sums = world.twins.iter().map(|names| sum(names, &all));
-    sums.min().expect("names")
+    sum(&world.twins, &all)
 }
 
 /// The ways to name two phones and two parents. Nothing in the model depends on which is which.
-pub(super) fn twins(parts: &[u8]) -> Vec<Names> {
-    let mut twins = vec![];
-    for (phones, parents) in [(false, false), (true, false), (false, true), (true, true)] {
-        let phone = |n: usize| if phones { 3 - n } else { n };
-        let parent = |n: u8| if parents { 3 - n } else { n };
-        let mut names = Names::default();
-        for n in 1..=2 {
-            for kind in ["u1p", "u1i"] {
-                let (from, to) = (format!("{kind}{n}"), format!("{kind}{}", phone(n)));
-                names.texts.push((from, to));
+pub(super) fn twins(parts: &[u8]) -> Names {
+    let ways = [(false, false), (true, false), (false, true), (true, true)];
+    let swapped = |is_swapped: bool, n: u8| if is_swapped { 3 - n } else { n };
+    let mut names = Names::default();
+    if let [one, other] = *parts {
+        for (from, across) in [(one, other), (other, one)] {
+            let to = |parents: bool| if parents { across } else { from };
+            for n in 1..=2 {
+                let keys = ways.map(|(phones, parents)| {
+                    let (phone, part) = (swapped(phones, n), to(parents));
+                    format!("u1p{phone}k{part}")
+                });
+                names.texts.push((format!("u1p{n}k{from}"), keys));
             }
-            let (from, to) = (format!("u1p{n}"), format!("u1p{}", phone(n)));
-            names.ids.push((phone_id(&from).0, phone_id(&to).0));
+            let across = ways.map(|(_, parents)| part(to(parents)).0);
+            names.texts.push((part(from).0, across));
         }
-        for n in 1..=2 {
-            names.ids.push((parent_id(n).0, parent_id(parent(n)).0));
-        }
-        if let [one, other] = *parts {
-            let (to_one, to_other) = if parents { (other, one) } else { (one, other) };
-            for (from, to) in [(one, to_one), (other, to_other)] {
-                names.texts.push((part(from).0, part(to).0));
-                for n in 1..=2 {
-                    let to = format!("u1p{}k{to}", phone(n));
-                    names.texts.insert(0, (format!("u1p{n}k{from}"), to));
-                }
-            }
-        }
-        twins.push(names);
     }
-    twins
+    for n in 1..=2 {
+        for kind in ["u1p", "u1i"] {
+            let across = ways.map(|(phones, _)| format!("{kind}{}", swapped(phones, n)));
+            names.texts.push((format!("{kind}{n}"), across));
+        }
+        let phone = |n: u8| phone_id(&format!("u1p{n}")).0;
+        let phones = ways.map(|(phones, _)| phone(swapped(phones, n)));
+        names.ids.push((phone(n), phones));
+        let parents = ways.map(|(_, parents)| parent_id(swapped(parents, n)).0);
+        names.ids.push((parent_id(n).0, parents));
+    }
+    names
 }
 
 fn deadlines<'a>(

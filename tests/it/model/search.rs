@@ -1,6 +1,7 @@
 //! Breadth first through all states, on all cores, layer by layer; and how long each takes to settle.
 //!
-//! Of a state that was seen only its fingerprint stays and where it came from; what waits in the queue is packed. A
+//! Of a state that was seen only its fingerprint stays and where it came from; what waits in the queue is packed, as
+//! what it has that the start has not. A
 //! counterexample is led to again from the start, so it is the shortest there is, and tells itself.
 //!
 //! Liveness is looked for among the same states: the way that a scheduler takes once nothing goes wrong any more is
@@ -81,6 +82,13 @@ fn peak_mib() -> u64 {
     kib.unwrap_or(0_u64) / 1024
 }
 
+/// A state that was not expanded yet.
+struct Waiting {
+    place: u32,
+    size: usize,
+    packed: Box<[u8]>,
+}
+
 /// What one state leads to.
 struct Expanded {
     wrong: Option<String>,
@@ -98,11 +106,13 @@ struct Child {
     fingerprint: u64,
     left: Left,
     /// Absent where it was seen before.
-    packed: Option<Vec<u8>>,
+    packed: Option<(usize, Box<[u8]>)>,
 }
 
 #[derive(Default)]
 struct Search {
+    /// The start, packed.
+    like: Vec<u8>,
     seen: HashMap<u64, u32>,
     nodes: Vec<Node>,
     ways: usize,
@@ -111,8 +121,16 @@ struct Search {
 /// Explores all that `start` leads to.
 pub(super) fn explore(world: &World, start: &State) -> Found {
     let began = now();
-    let mut search = Search::default();
-    let mut layer = vec![(0, pack(start))];
+    let mut search = Search {
+        like: pack(start),
+        ..Search::default()
+    };
+    let (size, packed) = search.packed(start);
+    let mut layer = vec![Waiting {
+        place: 0,
+        size,
+        packed,
+    }];
     search.add((fingerprint(world, start), start.left), (NOWHERE, 0, 0));
     let mut found = Found {
         states: 0,
@@ -126,12 +144,12 @@ pub(super) fn explore(world: &World, start: &State) -> Found {
         let mut next = vec![];
         for batch in layer.chunks(BATCH) {
             let expanded = search.expand(world, batch);
-            for ((from, _), expanded) in batch.iter().zip(expanded) {
+            for (waiting, expanded) in batch.iter().zip(expanded) {
                 if let Some(wrong) = &expanded.wrong {
-                    let told = search.story(world, start, *from);
+                    let told = search.story(world, start, waiting.place);
                     found.wrong.get_or_insert(format!("{told}\n{wrong}"));
                 }
-                search.take_in(*from, expanded, &mut next);
+                search.take_in(waiting.place, expanded, &mut next);
             }
         }
         layer = next;
@@ -202,14 +220,26 @@ impl Search {
         None
     }
 
-    fn expand(&self, world: &World, batch: &[(u32, Vec<u8>)]) -> Vec<Expanded> {
+    fn packed(&self, state: &State) -> (usize, Box<[u8]>) {
+        let packed = pack(state);
+        let short = lz4_flex::block::compress_with_dict(&packed, &self.like);
+        (packed.len(), short.into())
+    }
+
+    fn unpacked(&self, world: &World, waiting: &Waiting) -> State {
+        let (packed, size) = (&waiting.packed, waiting.size);
+        let packed = lz4_flex::block::decompress_with_dict(packed, size, &self.like);
+        unpack(world, &packed.expect("what was packed"))
+    }
+
+    fn expand(&self, world: &World, batch: &[Waiting]) -> Vec<Expanded> {
         let threads = cores();
         let share = batch.len().div_ceil(threads).max(1);
         std::thread::scope(|scope| {
             let shares = batch.chunks(share).map(|share| {
                 let work = move || {
-                    let packed = share.iter().map(|(_, packed)| packed);
-                    let expanded = packed.map(|packed| self.expand_one(world, packed));
+                    let states = share.iter().map(|waiting| self.unpacked(world, waiting));
+                    let expanded = states.map(|state| self.expand_one(world, &state));
                     expanded.collect::<Vec<_>>()
                 };
                 scope.spawn(work)
@@ -222,17 +252,16 @@ impl Search {
         })
     }
 
-    fn expand_one(&self, world: &World, packed: &[u8]) -> Expanded {
-        let state = unpack(world, packed);
+    fn expand_one(&self, world: &World, state: &State) -> Expanded {
         let (actions, scheduled) = state.actions(world);
         let mut expanded = Expanded {
-            wrong: laws::always(&state).err(),
-            settled: is_settled(&state, scheduled.map(|n| &actions[n])),
+            wrong: laws::always(state).err(),
+            settled: is_settled(state, scheduled.map(|n| &actions[n])),
             children: vec![],
         };
         for (n, action) in actions.iter().enumerate() {
             let by = u8::try_from(n).expect("fewer than 256 ways on");
-            match take_and_go_on(world, &state, action) {
+            match take_and_go_on(world, state, action) {
                 Err(wrong) => expanded.wrong = Some(format!("{wrong}, at {action:?}")),
                 Ok(Way {
                     after,
@@ -248,7 +277,7 @@ impl Search {
                         settled,
                         fingerprint,
                         left: after.left,
-                        packed: is_new.then(|| pack(&after)),
+                        packed: is_new.then(|| self.packed(&after)),
                     });
                 }
             }
@@ -256,7 +285,7 @@ impl Search {
         expanded
     }
 
-    fn take_in(&mut self, from: u32, expanded: Expanded, next: &mut Vec<(u32, Vec<u8>)>) {
+    fn take_in(&mut self, from: u32, expanded: Expanded, next: &mut Vec<Waiting>) {
         self.ways += expanded.children.len();
         let scheduled = expanded.children.iter().find(|child| child.scheduled);
         let node = &mut self.nodes[from as usize];
@@ -269,8 +298,12 @@ impl Search {
                 let node = &mut self.nodes[from as usize];
                 (node.next, node.within) = (place, child.steps);
             }
-            if let Some(packed) = child.packed.filter(|_| is_new) {
-                next.push((place, packed));
+            if let Some((size, packed)) = child.packed.filter(|_| is_new) {
+                next.push(Waiting {
+                    place,
+                    size,
+                    packed,
+                });
             }
         }
     }

@@ -45,7 +45,7 @@ pub(super) struct World {
     /// So many of HID's own deeds may be outstanding when time passes.
     pub(super) late: usize,
     /// Other names for the same things: states that differ in them only are the same.
-    pub(super) twins: Vec<Names>,
+    pub(super) twins: Names,
     /// Of what part number each parent is.
     pub(super) parts: &'static [u8],
     /// A deliberate mistake in the core, after each step.

@@ -2,21 +2,30 @@
 //!
 //! What serde calls a sequence or a map counts as a set: the order in it means nothing here.
 
+use std::array::from_fn;
 use std::fmt;
 
 use serde::Serialize;
 use serde::ser::{self, Serializer};
 use uuid::Uuid;
 
-/// From one name to the other, wherever they stand; a text by how it begins.
+/// So many ways there are to name all things, at most.
+const WAYS: usize = 4;
+
+/// One under each way of naming; all are found in one pass.
+type Sums = [u64; WAYS];
+
+/// What some names are in each way of naming, wherever they stand; a text by how it begins. The rest has one name.
 #[derive(Default)]
 pub(super) struct Names {
-    pub(super) texts: Vec<(String, String)>,
-    pub(super) ids: Vec<(Uuid, Uuid)>,
+    pub(super) texts: Vec<(String, [String; WAYS])>,
+    pub(super) ids: Vec<(Uuid, [Uuid; WAYS])>,
 }
 
+/// The same for values that differ in their names only.
 pub(super) fn sum(names: &Names, value: &impl Serialize) -> u64 {
-    value.serialize(Sum(names)).expect("states can be summed")
+    let sums = value.serialize(Sum(names)).expect("states can be summed");
+    sums.into_iter().min().expect("ways to name")
 }
 
 fn mix(a: u64, b: u64) -> u64 {
@@ -24,6 +33,10 @@ fn mix(a: u64, b: u64) -> u64 {
     let x = (x ^ (x >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     let x = (x ^ (x >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     x ^ (x >> 32)
+}
+
+fn mix_all(a: Sums, b: Sums) -> Sums {
+    from_fn(|way| mix(a[way], b[way]))
 }
 
 fn bytes(start: u64, bytes: &[u8]) -> u64 {
@@ -37,19 +50,22 @@ fn bytes(start: u64, bytes: &[u8]) -> u64 {
 }
 
 impl Names {
-    fn text(&self, text: &str) -> u64 {
+    fn text(&self, text: &str) -> Sums {
         for (from, to) in &self.texts {
             if let Some(rest) = text.strip_prefix(from.as_str()) {
-                return mix(bytes(1, to.as_bytes()), bytes(2, rest.as_bytes()));
+                let rest = bytes(2, rest.as_bytes());
+                return from_fn(|way| mix(bytes(1, to[way].as_bytes()), rest));
             }
         }
-        bytes(3, text.as_bytes())
+        [bytes(3, text.as_bytes()); WAYS]
     }
 
-    fn id(&self, id: &[u8]) -> u64 {
+    fn id(&self, id: &[u8]) -> Sums {
         let mut ids = self.ids.iter();
-        let to = ids.find(|(from, _)| id == from.as_bytes());
-        bytes(4, to.map_or(id, |(_, to)| to.as_bytes()))
+        match ids.find(|(from, _)| id == from.as_bytes()) {
+            Some((_, to)) => from_fn(|way| bytes(4, to[way].as_bytes())),
+            None => [bytes(4, id); WAYS],
+        }
     }
 }
 
@@ -60,8 +76,8 @@ struct Sum<'a>(&'a Names);
 struct Parts<'a> {
     names: &'a Names,
     ordered: bool,
-    sum: u64,
-    key: u64,
+    sum: Sums,
+    key: Sums,
 }
 
 impl<'a> Sum<'a> {
@@ -69,18 +85,19 @@ impl<'a> Sum<'a> {
         Parts {
             names: self.0,
             ordered,
-            sum: mix(5, start.into()),
-            key: 0,
+            sum: [mix(5, start.into()); WAYS],
+            key: [0; WAYS],
         }
     }
 }
 
 impl Parts<'_> {
-    fn add(&mut self, part: u64) {
+    fn add(&mut self, part: Sums) {
         self.sum = if self.ordered {
-            mix(self.sum, part)
+            mix_all(self.sum, part)
         } else {
-            self.sum.wrapping_add(mix(6, part))
+            let part = mix_all([6; WAYS], part);
+            from_fn(|way| self.sum[way].wrapping_add(part[way]))
         };
     }
 
@@ -110,14 +127,14 @@ impl ser::Error for Never {
 
 macro_rules! numbers {
     ($($name:ident: $of:ty,)*) => {
-        $(fn $name(self, n: $of) -> Result<u64, Never> {
-            Ok(bytes(7, &n.to_le_bytes()))
+        $(fn $name(self, n: $of) -> Result<Sums, Never> {
+            Ok([bytes(7, &n.to_le_bytes()); WAYS])
         })*
     };
 }
 
 impl<'a> Serializer for Sum<'a> {
-    type Ok = u64;
+    type Ok = Sums;
     type Error = Never;
     type SerializeSeq = Parts<'a>;
     type SerializeTuple = Parts<'a>;
@@ -137,47 +154,47 @@ impl<'a> Serializer for Sum<'a> {
         false
     }
 
-    fn serialize_bool(self, value: bool) -> Result<u64, Never> {
-        Ok(mix(8, value.into()))
+    fn serialize_bool(self, value: bool) -> Result<Sums, Never> {
+        Ok([mix(8, value.into()); WAYS])
     }
 
-    fn serialize_char(self, value: char) -> Result<u64, Never> {
-        Ok(mix(9, u32::from(value).into()))
+    fn serialize_char(self, value: char) -> Result<Sums, Never> {
+        Ok([mix(9, u32::from(value).into()); WAYS])
     }
 
-    fn serialize_str(self, value: &str) -> Result<u64, Never> {
+    fn serialize_str(self, value: &str) -> Result<Sums, Never> {
         Ok(self.0.text(value))
     }
 
-    fn serialize_bytes(self, value: &[u8]) -> Result<u64, Never> {
+    fn serialize_bytes(self, value: &[u8]) -> Result<Sums, Never> {
         Ok(self.0.id(value))
     }
 
-    fn serialize_none(self) -> Result<u64, Never> {
-        Ok(10)
+    fn serialize_none(self) -> Result<Sums, Never> {
+        Ok([10; WAYS])
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<u64, Never> {
-        Ok(mix(11, value.serialize(self)?))
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Sums, Never> {
+        Ok(mix_all([11; WAYS], value.serialize(self)?))
     }
 
-    fn serialize_unit(self) -> Result<u64, Never> {
-        Ok(12)
+    fn serialize_unit(self) -> Result<Sums, Never> {
+        Ok([12; WAYS])
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Result<u64, Never> {
-        Ok(13)
+    fn serialize_unit_struct(self, _: &'static str) -> Result<Sums, Never> {
+        Ok([13; WAYS])
     }
 
-    fn serialize_unit_variant(self, _: &'static str, n: u32, _: &str) -> Result<u64, Never> {
-        Ok(mix(14, n.into()))
+    fn serialize_unit_variant(self, _: &'static str, n: u32, _: &str) -> Result<Sums, Never> {
+        Ok([mix(14, n.into()); WAYS])
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
         _: &'static str,
         value: &T,
-    ) -> Result<u64, Never> {
+    ) -> Result<Sums, Never> {
         value.serialize(self)
     }
 
@@ -187,8 +204,8 @@ impl<'a> Serializer for Sum<'a> {
         n: u32,
         _: &'static str,
         value: &T,
-    ) -> Result<u64, Never> {
-        Ok(mix(mix(15, n.into()), value.serialize(self)?))
+    ) -> Result<Sums, Never> {
+        Ok(mix_all([mix(15, n.into()); WAYS], value.serialize(self)?))
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Parts<'a>, Never> {
@@ -235,14 +252,14 @@ impl<'a> Serializer for Sum<'a> {
 macro_rules! parts {
     ($($name:ident::$part:ident,)*) => {
         $(impl ser::$name for Parts<'_> {
-            type Ok = u64;
+            type Ok = Sums;
             type Error = Never;
 
             fn $part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Never> {
                 self.part(value)
             }
 
-            fn end(self) -> Result<u64, Never> {
+            fn end(self) -> Result<Sums, Never> {
                 Ok(self.sum)
             }
         })*
@@ -252,7 +269,7 @@ macro_rules! parts {
 macro_rules! fields {
     ($($name:ident,)*) => {
         $(impl ser::$name for Parts<'_> {
-            type Ok = u64;
+            type Ok = Sums;
             type Error = Never;
 
             fn serialize_field<T: Serialize + ?Sized>(
@@ -263,7 +280,7 @@ macro_rules! fields {
                 self.part(value)
             }
 
-            fn end(self) -> Result<u64, Never> {
+            fn end(self) -> Result<Sums, Never> {
                 Ok(self.sum)
             }
         })*
@@ -278,7 +295,7 @@ parts! {
 fields! { SerializeStruct, SerializeStructVariant, }
 
 impl ser::SerializeMap for Parts<'_> {
-    type Ok = u64;
+    type Ok = Sums;
     type Error = Never;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Never> {
@@ -288,11 +305,11 @@ impl ser::SerializeMap for Parts<'_> {
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Never> {
         let value = value.serialize(Sum(self.names))?;
-        self.add(mix(self.key, value));
+        self.add(mix_all(self.key, value));
         Ok(())
     }
 
-    fn end(self) -> Result<u64, Never> {
+    fn end(self) -> Result<Sums, Never> {
         Ok(self.sum)
     }
 }

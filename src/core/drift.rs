@@ -5,9 +5,7 @@
 
 use std::time::Duration;
 
-use super::identity::{
-    CmUser, CmUserState, Drift, Enrollment, Identity, Invitation, Key, Phone, Told,
-};
+use super::identity::{CmUser, CmUserState, Drift, Enrollment, Identity, Invitation, Key, Phone};
 use super::ids::{AcsSystemId, PartNumber, PhoneId, Timestamp};
 use super::observation::{InvitationStatus, Rejection};
 use super::plan;
@@ -73,16 +71,9 @@ pub(super) fn make_user_again(enrollment: &mut Enrollment) {
         invitation.closed = true;
     }
     let user = std::mem::take(&mut enrollment.user);
-    let unanswered = user.unanswered_at.is_some();
     enrollment.user = CmUser {
-        unanswered_at: user.unanswered_at,
-        told: if unanswered {
-            user.told
-        } else {
-            Told::default()
-        },
-        drift: user.drift,
-        ..CmUser::default()
+        drift: user.drift.clone(),
+        ..user.start_over()
     };
     let stays = |phone: &Phone| phone.is_active() && phone.missing_since.is_none();
     enrollment.invite.wanted = !enrollment.phones.values().any(stays);

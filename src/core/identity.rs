@@ -209,6 +209,18 @@ pub struct CmUser {
     pub take_over: Option<HidUserId>,
 }
 
+impl CmUser {
+    /// Another is to be made: of this one only that counts which may still come of a create without an answer.
+    pub(super) fn start_over(self) -> Self {
+        let told = self.unanswered_at.map(|_| self.told);
+        Self {
+            unanswered_at: self.unanswered_at,
+            told: told.unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+}
+
 /// When somebody else took something of ours away at HID.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drift {

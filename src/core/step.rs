@@ -255,7 +255,7 @@ fn mark_issued(
 fn settle_user(enrollment: &mut Enrollment, data: Option<&NewUser>) {
     let none = matches!(
         enrollment.user.state,
-        CmUserState::Absent | CmUserState::Refused(_)
+        CmUserState::Absent | CmUserState::Refused(_) | CmUserState::Conflict { .. }
     );
     let unguarded = !enrollment.is_running() || plan::is_moved(&enrollment.user, data);
     let unanswered_at = enrollment.user.unanswered_at;

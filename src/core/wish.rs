@@ -12,9 +12,7 @@ use super::hold::HoldReason;
 pub use operator::Target;
 
 use super::drift;
-use super::identity::{
-    AcsUser, Automation, CmUser, CmUserState, Enrollment, Identity, Parent, Profile,
-};
+use super::identity::{AcsUser, Automation, CmUserState, Enrollment, Identity, Parent, Profile};
 use super::ids::{
     AcsSystemId, AcsUserId, AutomationId, ChildId, OrphanId, ParentId, PartNumber, Personal,
     PhoneId, Timestamp,
@@ -297,7 +295,8 @@ fn launch(
 fn try_user_again(enrollment: &mut Enrollment) {
     match enrollment.user.state {
         CmUserState::Refused(_) | CmUserState::Conflict { .. } => {
-            enrollment.user = CmUser::default();
+            let user = std::mem::take(&mut enrollment.user);
+            enrollment.user = user.start_over();
         }
         CmUserState::Gone => drift::make_user_again(enrollment),
         CmUserState::Absent

@@ -1,18 +1,19 @@
 //! Calls whose effects and answers cross, each story as short as it gets. A search through all orders of events found them.
 
+use origo_adapter::core::Timestamp;
 use origo_adapter::core::observation::{
-    Answer, CredentialStatus as Cs, Fault, InvitationStatus as Is,
+    Answer, CredentialStatus as Cs, Fault, InvitationStatus as Is, Rejection,
 };
 use origo_adapter::core::wish::Wish;
 
 use crate::support::lanes::{invitation_lane, user_lane};
 use crate::support::scene::{
-    Scene, ada_as, invitation_seen, key_lane, key_seen, parent_id, secs, wish_invite, wish_launch,
-    wish_parent,
+    Scene, ada_as, automation_id, hid_user, invitation_seen, key_lane, key_seen, parent_id, secs,
+    wish_invite, wish_launch, wish_parent,
 };
 
 /// The first create had no answer, a search found nothing, the second was answered; with the time of the first.
-fn created_after_a_doubt() -> (Scene, origo_adapter::core::Timestamp) {
+fn created_after_a_doubt() -> (Scene, Timestamp) {
     let mut scene = Scene::new();
     scene.wish(wish_launch(1));
     scene.fails(&user_lane(), Fault::Unanswered);
@@ -61,6 +62,69 @@ fn an_address_is_not_given_up_while_a_second_create_may_still_take_it() {
     let owed = &scene.owed[&user_lane()];
     assert_eq!(owed.effect.name(), "update_user");
     assert_eq!(owed.not_before, gave_up_at.plus(secs(120)));
+}
+
+/// The first create had no answer, the second met somebody else's user with the address; with the time of the first.
+fn in_conflict_after_a_doubt() -> (Scene, Timestamp) {
+    let mut scene = Scene::new();
+    scene.wish(wish_launch(1));
+    scene.fails(&user_lane(), Fault::Unanswered);
+    let gave_up_at = scene.now;
+    scene.does(&user_lane(), Answer::UserFound(None));
+    scene.fails(&user_lane(), Fault::Conflict);
+    scene.does(&user_lane(), Answer::UserFound(Some(hid_user("701"))));
+    let mut theirs = scene.user_seen(vec![], vec![]);
+    (theirs.id, theirs.external_id) = (hid_user("701"), Some("theirs".into()));
+    scene.does(&user_lane(), Answer::User(theirs));
+    assert_eq!(scene.user_state(), "conflict");
+    (scene, gave_up_at)
+}
+
+/// The model check found it: whoever had the address gave it up, and then the stray create made a user.
+#[test]
+fn a_conflict_does_not_end_the_doubt_about_an_earlier_create() {
+    let (mut scene, gave_up_at) = in_conflict_after_a_doubt();
+    let owed = scene.owed[&user_lane()].clone();
+    assert_eq!(owed.effect.name(), "search_user");
+    assert_eq!(owed.not_before, gave_up_at.plus(secs(150)));
+    let mut nothing = scene.clone();
+    nothing.does(&user_lane(), Answer::UserFound(None));
+    assert_eq!(nothing.user_state(), "conflict");
+    assert_eq!(nothing.owes(&user_lane()), "-", "one look is enough");
+    scene.does(&user_lane(), Answer::UserFound(Some(hid_user("700"))));
+    let seen = scene.user_seen(vec![], vec![]);
+    scene.does(&user_lane(), Answer::User(seen));
+    assert_eq!(scene.user_state(), "present");
+}
+
+#[test]
+fn a_late_answer_ends_a_conflict() {
+    let mut scene = Scene::new();
+    scene.wish(wish_launch(1));
+    let first = scene.start(&user_lane());
+    scene.fail(first.clone(), Fault::Unanswered);
+    scene.does(&user_lane(), Answer::UserFound(None));
+    scene.fails(&user_lane(), Fault::Rejected(Rejection::UserData));
+    let seen = scene.user_seen(vec![], vec![]);
+    scene.answer(first, Answer::UserCreated(seen));
+    assert_eq!(scene.user_state(), "present");
+}
+
+/// Neither another address nor a new automation nor the end forgets the stray create.
+#[test]
+fn after_a_conflict_a_stray_create_is_waited_for() {
+    for wish in [
+        ada_as("Ada Okafor", "ada@example.org"),
+        Wish::DeleteAutomation(automation_id(1)),
+        Wish::DeleteIdentity,
+    ] {
+        let (mut scene, gave_up_at) = in_conflict_after_a_doubt();
+        scene.wish(wish);
+        while scene.identity.is_some() && scene.user_state() == "unsure" {
+            scene.does(&user_lane(), Answer::UserFound(None));
+        }
+        assert!(scene.now >= gave_up_at.plus(secs(150)), "{:?}", scene.now);
+    }
 }
 
 #[test]

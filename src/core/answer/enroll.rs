@@ -109,7 +109,9 @@ pub(super) fn user_created_late(
         CmUserState::Absent
         | CmUserState::Unsure { .. }
         | CmUserState::Taken
-        | CmUserState::Found { .. } => {
+        | CmUserState::Found { .. }
+        | CmUserState::Conflict { .. }
+        | CmUserState::Refused(_) => {
             enrollment.user.state = CmUserState::Present {
                 id: user.id.clone(),
                 adopted: false,
@@ -117,11 +119,7 @@ pub(super) fn user_created_late(
             enrollment.user.told = told_by(&call.effect);
             enrollment.user.trouble.clear();
         }
-        CmUserState::Present { .. }
-        | CmUserState::Conflict { .. }
-        | CmUserState::Refused(_)
-        | CmUserState::Deleting { .. }
-        | CmUserState::Gone => {}
+        CmUserState::Present { .. } | CmUserState::Deleting { .. } | CmUserState::Gone => {}
     }
     for invitation in &user.invitations {
         seen::note_invitation_created_late(enrollment, invitation, now);
@@ -145,7 +143,10 @@ pub(super) fn user_found(
     let moved = plan::is_moved(user, data.as_ref());
     let sure = |since: Timestamp| at.began >= since.plus(policy.shows_after());
     user.state = match (&user.state, found) {
-        (CmUserState::Unsure { .. } | CmUserState::Taken, Some(found)) => {
+        (
+            CmUserState::Unsure { .. } | CmUserState::Taken | CmUserState::Conflict { .. },
+            Some(found),
+        ) => {
             user.trouble.not_before = at.now;
             CmUserState::Found { id: found.clone() }
         }
@@ -166,6 +167,10 @@ pub(super) fn user_found(
             user.trouble
                 .fail(&policy.retry_schedule, (id, effect.name()), at.now);
             CmUserState::Absent
+        }
+        (CmUserState::Conflict { id }, None) => {
+            user.unanswered_at = user.unanswered_at.filter(|since| !sure(*since));
+            CmUserState::Conflict { id: id.clone() }
         }
         (other, _) => other.clone(),
     };

@@ -92,10 +92,16 @@ impl Planner<'_> {
                     Effect::ReadUser { user: id.clone() },
                 );
             }
-            CmUserState::Present { .. }
-            | CmUserState::Conflict { .. }
-            | CmUserState::Refused(_)
-            | CmUserState::Gone => {}
+            CmUserState::Conflict { .. } => {
+                // Whoever has the address may give it up, and then an earlier create without an answer makes ours.
+                let shown_at = self.enrollment.user.unanswered_at;
+                if let Some(shown_at) = shown_at.map(|at| at.plus(self.policy.shows_after())) {
+                    let by = SearchBy::ExternalId(self.identity.id);
+                    let effect = Effect::SearchUser { by };
+                    self.owe(lane, Class::Issue, not_before.max(shown_at), effect);
+                }
+            }
+            CmUserState::Present { .. } | CmUserState::Refused(_) | CmUserState::Gone => {}
         }
     }
 

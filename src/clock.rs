@@ -52,23 +52,21 @@ impl Clock for SystemClock {
     }
 }
 
+/// The first instant that RFC 3339 has a text for, the beginning of the year 0.
+const FIRST: i64 = -62_167_219_200_000;
+
 /// Writes an instant as RFC 3339 in UTC with milliseconds: `2026-01-31T08:00:00.250Z`.
 ///
-/// Instants beyond the year 9999 are shown as the last one that can be written.
+/// Instants before the year 0 or beyond the year 9999 are shown as the first or the last one that can be written.
 pub fn rfc3339(ms: i64) -> String {
-    let instant = Timestamp::from_millisecond(ms).unwrap_or(if ms < 0 {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    });
+    let instant = Timestamp::from_millisecond(ms.max(FIRST)).unwrap_or(Timestamp::MAX);
     instant.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
-/// Reads RFC 3339 with any offset; `None` for anything else.
+/// Reads RFC 3339 with any offset; `None` for anything else, and for years that it can't write.
 pub fn parse_rfc3339(text: &str) -> Option<i64> {
-    text.parse::<Timestamp>()
-        .ok()
-        .map(Timestamp::as_millisecond)
+    let instant = text.parse::<Timestamp>().ok()?;
+    Some(instant.as_millisecond()).filter(|ms| *ms >= FIRST)
 }
 
 /// Reads RFC 3339, or a date with or without a time, which is taken as UTC; `None` for anything else.
@@ -76,7 +74,7 @@ pub fn parse_date(text: &str) -> Option<i64> {
     parse_rfc3339(text).or_else(|| {
         let civil: jiff::civil::DateTime = text.parse().ok()?;
         let zoned = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-        Some(zoned.timestamp().as_millisecond())
+        Some(zoned.timestamp().as_millisecond()).filter(|ms| *ms >= FIRST)
     })
 }
 
@@ -91,6 +89,7 @@ mod tests {
             (1_769_846_400_250, "2026-01-31T08:00:00.250Z"),
             (-1, "1969-12-31T23:59:59.999Z"),
             (i64::MAX, "9999-12-30T22:00:00.999Z"),
+            (i64::MIN, "0000-01-01T00:00:00.000Z"),
         ] {
             assert_eq!(rfc3339(ms), text);
         }
@@ -102,6 +101,7 @@ mod tests {
             ("2026-01-31T08:00:00Z", Some(1_769_846_400_000)),
             ("2026-01-31T09:00:00.25+01:00", Some(1_769_846_400_250)),
             ("2026-01-31", None),
+            ("-004999-01-01T00:00:00Z", None),
             ("tomorrow", None),
             ("", None),
         ] {
@@ -116,6 +116,9 @@ mod tests {
             ("2026-01-31T08:00:00", Some(1_769_846_400_000)),
             ("2026-01-31 08:00", Some(1_769_846_400_000)),
             ("2026-01-31", Some(1_769_817_600_000)),
+            ("-004999-01-01T00:00:00Z", None),
+            ("-000001-12-31", None),
+            ("0000-01-01", Some(-62_167_219_200_000)),
             ("tomorrow", None),
             ("", None),
         ] {

@@ -24,14 +24,15 @@ fn bed() -> Option<Bed> {
     let database = Database::empty()?;
     let site = Site::without_daemon();
     site.give_up_soon();
-    let url = url(&database.name, &site.file("db"));
+    let url = url(&database, &site.file("db"));
     keeps_all_in(&site, &url);
     Some(Bed { site, database })
 }
 
-fn url(database: &str, folder: &Path) -> String {
+fn url(database: &Database, folder: &Path) -> String {
+    let (name, port) = (&database.name, database.cluster().port());
     let folder = folder.display();
-    format!("postgres:///{database}?user=postgres&host={folder}")
+    format!("postgres:///{name}?user=postgres&host={folder}&port={port}")
 }
 
 /// From its next start on.
@@ -246,7 +247,7 @@ fn a_site_that_moves_from_a_file_goes_on_where_it_was() {
     keys(&site, 1);
     site.stop_daemon();
 
-    let url = url(&database.name, database.cluster().folder());
+    let url = url(&database, database.cluster().folder());
     let carry_out = |to: &str| {
         Command::new(ADAPTER)
             .args(["--config", site.file("config.toml").to_str().unwrap()])

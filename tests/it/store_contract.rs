@@ -82,6 +82,7 @@ macro_rules! suite {
 mod copied;
 mod postgres;
 mod sqlite;
+mod tls;
 
 fn nothing_more<T>(_bed: T) -> Ready<()> {
     ready(())

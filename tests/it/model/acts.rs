@@ -13,7 +13,7 @@ use crate::support::scene::{
 
 /// The address that two people have in turn.
 const CONTESTED: &str = "ada@example.com";
-const SPARE: &str = "ada@example.org";
+pub(super) const SPARE: &str = "ada@example.org";
 
 fn living(state: &State, person: usize) -> Option<&Identity> {
     let identity = state.people[person].as_ref();
@@ -73,11 +73,11 @@ fn of_phones(identity: &Identity) -> Vec<Wish> {
     acts
 }
 
-/// Two people; the second has no address yet. Both want a key, and there is one licence.
-pub(super) fn two(world: &World, left: Left) -> State {
+/// Two people, the second with this address. Both want a key, and there is one licence.
+pub(super) fn two(world: &World, address: Option<&str>, left: Left) -> State {
     let mut state = State::new(2, Hid::new(false, 1), left);
     for person in 0..2 {
-        let profile = if person == 0 { ada() } else { bea(None) };
+        let profile = if person == 0 { ada() } else { bea(address) };
         for asked in [
             Wish::Identity(profile),
             wish_acs_user(),

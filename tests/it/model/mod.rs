@@ -72,11 +72,12 @@ use crate::support::scene::{ada, wish_acs_user, wish_invite, wish_launch, wish_p
 /// More steps no scheduler may need from any state to a settled one.
 const SETTLED_WITHIN: u32 = 100;
 
-/// All waiting is a multiple of [`same::UNIT`], so that ages can be counted in it.
+/// All waiting is a multiple of [`same::UNIT`], so that ages can be counted in it; and no pause after a failure is so long
+/// that it would be told coarsely ([`same`]): beside something that is tried again and again it would never end.
 fn policy() -> Policy {
     let unit = Duration::from_millis(same::UNIT.unsigned_abs());
     Policy {
-        retry_schedule: vec![Duration::from_secs(5), Duration::from_hours(1)],
+        retry_schedule: vec![Duration::from_secs(5), Duration::from_mins(5)],
         settle_delay: unit,
         late_effect_bound: unit * 2,
         ..crate::support::scene::policy()
@@ -199,12 +200,16 @@ fn enrolment(left: Left) {
 
 /// Model B: two identities, one address, one last licence.
 fn two_people(left: Left) {
+    two_with(None, left);
+}
+
+fn two_with(address: Option<&str>, left: Left) {
     let world = World {
         acts: acts::of_two,
         twins: Names::default(),
         ..world(&[1])
     };
-    holds("two people", &world, &acts::two(&world, left));
+    holds("two people", &world, &acts::two(&world, address, left));
 }
 
 #[test]
@@ -285,6 +290,7 @@ fn whole_model_a_with_two_part_numbers() {
 fn whole_model_b() {
     if is_asked_for("whole") {
         two_people(left([1, 0, 0, 2]));
+        two_with(Some(acts::SPARE), left([2, 0, 0, 0]));
     }
 }
 

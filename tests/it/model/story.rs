@@ -99,6 +99,15 @@ impl<'a> Teller<'a> {
         let Self {
             state, mut told, ..
         } = self;
+        for (lane, owed) in state.owed.iter().flatten() {
+            let (class, effect) = (owed.class.name(), owed.effect.name());
+            let ahead = owed.not_before.since(state.now);
+            writeln!(
+                told,
+                "owed in the end: {lane}: {class} {effect}, {ahead:?} ahead"
+            )
+            .expect("text");
+        }
         writeln!(told, "HID in the end: {:?}", state.hid).expect("text");
         told
     }

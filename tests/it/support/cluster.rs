@@ -1,9 +1,10 @@
 //! A throw-away `PostgreSQL`: one cluster for the whole test process, gone with it, and a database of its own for each
-//! test. It listens on a socket file only.
+//! test. It listens on a socket file; and on loopback, for TLS only and by a certificate for `localhost`.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::chown;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,16 +12,22 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use origo_adapter::store::postgres::{Host, Postgres, Settings, Tls};
+use origo_adapter::store::postgres::{Client, Host, Postgres, Settings, Tls};
 use origo_adapter::store::{Options, Threads};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 
 use super::machine::not_run;
 
-const PORT: u16 = 5432;
 const USER: &str = "postgres";
+/// Whoever is this proves it, by a certificate or by [`PASSWORD`].
+pub(crate) const CERTIFIED: &str = "certified";
+pub(crate) const SECRET: &str = "secret";
+pub(crate) const PASSWORD: &str = "Quittengelee";
 /// Has the schema, and is copied for each test.
 const TEMPLATE: &str = "origo_adapter_template";
 const LOOK: Duration = Duration::from_millis(10);
@@ -33,12 +40,23 @@ PATH="$1:$PATH" folder=$2
 cd "$folder"
 initdb -D data -U postgres -A trust -E UTF8 --locale=C --no-sync >log 2>&1
 cat >>data/postgresql.conf <<END
-listen_addresses = ''
+listen_addresses = '127.0.0.1'
+port = $3
 unix_socket_directories = '$folder'
+ssl = on
+ssl_ca_file = '$folder/ca.pem'
+ssl_cert_file = '$folder/server.pem'
+ssl_key_file = '$folder/server.key'
 fsync = off
 full_page_writes = off
 max_connections = 300
 autovacuum = off
+END
+cat >data/pg_hba.conf <<END
+local all all trust
+hostssl all certified 127.0.0.1/32 cert
+hostssl all secret 127.0.0.1/32 scram-sha-256
+hostssl all all 127.0.0.1/32 trust
 END
 
 postgres -D data </dev/null >>log 2>&1 &
@@ -52,6 +70,7 @@ rm -rf "$folder"
 /// A cluster at work.
 pub(crate) struct Cluster {
     folder: PathBuf,
+    port: u16,
     /// Its input is open as long as this process lives.
     guard: Child,
 }
@@ -84,11 +103,14 @@ impl Cluster {
     fn start() -> Result<Self, String> {
         let programs = programs().ok_or("initdb and postgres are not installed")?;
         let folder = TempDir::new().unwrap().keep();
+        certify(&folder);
+        let port = free_port().ok_or("there is no free port")?;
         let mut guard = Command::new("sh");
         guard
             .args(["-c", GUARD, "sh"])
             .arg(&programs)
             .arg(&folder)
+            .arg(port.to_string())
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .stdin(Stdio::piped())
@@ -102,13 +124,23 @@ impl Cluster {
             let user = user.ok_or("there is no user to run it as")?;
             let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
             chown(&folder, Some(uid), Some(gid)).unwrap();
+            for entry in fs::read_dir(&folder).unwrap() {
+                chown(entry.unwrap().path(), Some(uid), Some(gid)).unwrap();
+            }
             guard.uid(uid).gid(gid);
         }
         let guard = guard
             .spawn()
             .map_err(|error: io::Error| format!("sh: {error}"))?;
-        let mut cluster = Self { folder, guard };
+        let mut cluster = Self {
+            folder,
+            port,
+            guard,
+        };
         cluster.wait()?;
+        cluster.admin(&format!(
+            "CREATE USER {CERTIFIED} SUPERUSER; CREATE USER {SECRET} SUPERUSER PASSWORD '{PASSWORD}'"
+        ));
         let template = cluster.settings(TEMPLATE);
         cluster.admin(&format!("CREATE DATABASE {TEMPLATE} TEMPLATE template0"));
         apart(async move {
@@ -145,9 +177,27 @@ impl Cluster {
         &self.folder
     }
 
+    /// Where its port is.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Who vouches for it.
+    pub(crate) fn roots(&self) -> PathBuf {
+        self.folder.join("ca.pem")
+    }
+
+    /// What [`CERTIFIED`] proves itself with.
+    pub(crate) fn client(&self) -> Client {
+        Client {
+            certificate: self.folder.join("client.pem"),
+            key: self.folder.join("client.key"),
+        }
+    }
+
     fn settings(&self, database: &str) -> Settings {
         Settings {
-            host: Host::Socket(self.folder.clone(), PORT),
+            host: Host::Socket(self.folder.clone(), self.port),
             user: USER.to_owned(),
             password: None,
             database: database.to_owned(),
@@ -168,7 +218,7 @@ impl Cluster {
     fn options(&self, database: &str) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
             .socket(&self.folder)
-            .port(PORT)
+            .port(self.port)
             .username(USER)
             .database(database)
     }
@@ -182,6 +232,41 @@ impl Cluster {
             name,
         }
     }
+}
+
+/// An authority, and what it signs: the server as `localhost`, a client as [`CERTIFIED`].
+fn certify(folder: &Path) {
+    let named = |name: &str, hosts: Vec<String>| {
+        let mut params = CertificateParams::new(hosts).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params
+    };
+    let mut authority = named("authority", vec![]);
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let put = |file: &str, text: &str| {
+        let path = folder.join(file);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    put("ca.pem", &authority.pem());
+    for (file, params) in [
+        ("server", named("localhost", vec!["localhost".to_owned()])),
+        ("client", named(CERTIFIED, vec![])),
+    ] {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &authority).unwrap();
+        put(&format!("{file}.pem"), &certificate.pem());
+        put(&format!("{file}.key"), &key.serialize_pem());
+    }
+}
+
+/// None that is given away to whoever asks for any.
+fn free_port() -> Option<u16> {
+    let from = 20_000 + u16::try_from(std::process::id() % 10_000).ok()?;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (from..from + 1000).find(is_free)
 }
 
 /// Does it on a thread of its own: the caller's may have a runtime already.

@@ -12,16 +12,13 @@ use std::time::Duration;
 use axum::body::Body;
 use http::Request;
 use origo_adapter::api::openapi_document;
-use origo_adapter::core::index::Kind;
 use origo_adapter::store::sqlite::Sqlite;
-use origo_adapter::store::{ListQuery, Store as _};
 use serde_json::json;
 
-use super::{BETWEEN, block_on, pick};
+use super::{BETWEEN, block_on, check_stored, pick};
 use crate::api::support::{
     DOORS, HQ, INVITE, LAB, NOBODY, POOL, READ, WRITE, World, id_of, iphone,
 };
-use crate::support::scene::check_round_trip;
 
 /// A word that no answer to a mistake may repeat (contract.md G7).
 const CANARY: &str = "Zwetschge0815";
@@ -139,6 +136,9 @@ impl Town {
         let place = format!("{verb} {target} {body}: {} {}", answer.status, answer.text);
         assert!(answer.status.as_u16() < 500, "{place}");
         assert!(answer.headers.contains_key("seam-request-id"), "{place}");
+        let writes = self.store.transactions() - before;
+        let reads = verb == "GET" || answer.status != 200 || key == Some(READ);
+        assert!(writes == 0 || !reads, "{writes} transactions: {place}");
         // A scrape is text.
         if verb == "HEAD" || path == "/metrics" {
             return;
@@ -150,23 +150,8 @@ impl Town {
             answer.status == 200 || !answer.text.contains(CANARY),
             "{place}"
         );
-        let writes = self.store.transactions() - before;
-        let reads = verb == "GET" || answer.status != 200 || key == Some(READ);
-        assert!(writes == 0 || !reads, "{writes} transactions: {place}");
         let is_hers = key != Some(&self.session) || !answer.text.contains(&self.names["@grace"]);
         assert!(is_hers, "another person's: {place}");
-    }
-
-    /// What is stored can be stored.
-    async fn check(&self) {
-        let query = ListQuery {
-            kinds: vec![Kind::Identity, Kind::AcsUser],
-            limit: 100,
-            ..ListQuery::default()
-        };
-        for (_, loaded) in self.store.list(query).await.expect("a list") {
-            check_round_trip(&loaded.identity);
-        }
     }
 }
 
@@ -194,7 +179,7 @@ pub(crate) fn run(data: &[u8]) {
             town.ask(*caller, verb, &target, &town.spell_out(body))
                 .await;
         }
-        town.check().await;
+        check_stored(&town.store).await;
     });
 }
 

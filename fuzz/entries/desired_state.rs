@@ -7,16 +7,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use origo_adapter::core::index::Kind;
 use origo_adapter::rows::{self, Row};
 use origo_adapter::store::sqlite::Sqlite;
-use origo_adapter::store::{ListQuery, Store as _};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{block_on, pick};
+use super::{block_on, check_stored, pick};
 use crate::api::support::World;
-use crate::support::scene::check_round_trip;
 
 const PLAN: &str = "/adapter/plan";
 const APPLY: &str = "/adapter/apply";
@@ -96,14 +93,7 @@ impl Village {
         self.ask(APPLY, rows, Some(Uuid::from_u128(1))).await;
         let again = self.ask(APPLY, rows, Some(Uuid::from_u128(2))).await;
         assert_eq!(again.pruned, 0, "twice");
-        let query = ListQuery {
-            kinds: vec![Kind::Identity, Kind::AcsUser],
-            limit: 100,
-            ..ListQuery::default()
-        };
-        for (_, loaded) in self.store.list(query).await.expect("a list") {
-            check_round_trip(&loaded.identity);
-        }
+        check_stored(&self.store).await;
     }
 }
 

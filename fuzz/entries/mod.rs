@@ -14,6 +14,12 @@ pub(crate) mod stored_rows;
 
 use std::cell::RefCell;
 
+use origo_adapter::core::index::Kind;
+use origo_adapter::store::sqlite::Sqlite;
+use origo_adapter::store::{ListQuery, Store as _};
+
+use crate::support::scene::check_round_trip;
+
 /// Runs one input.
 pub(crate) type Run = fn(&[u8]);
 
@@ -41,6 +47,18 @@ thread_local! {
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.with_borrow(|runtime| runtime.block_on(future))
+}
+
+/// What is stored can be stored.
+async fn check_stored(store: &Sqlite) {
+    let query = ListQuery {
+        kinds: vec![Kind::Identity, Kind::AcsUser],
+        limit: 100,
+        ..ListQuery::default()
+    };
+    for (_, loaded) in store.list(query).await.expect("a list") {
+        check_round_trip(&loaded.identity);
+    }
 }
 
 /// One of `all`, whatever the byte; `a` is the first, so that an input can be read.

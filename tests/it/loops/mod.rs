@@ -282,6 +282,14 @@ impl Rig {
         hid.redeem(now, &code, Device::default()).unwrap()
     }
 
+    /// Launches person `n` with a parent, whose phone registers then; no poll has told of it.
+    async fn register(&mut self, n: u8) {
+        self.launch(n).await;
+        self.parent(n, n, 1).await;
+        assert_eq!(self.works().await, "create_user");
+        self.redeem();
+    }
+
     async fn job(&mut self) -> Job {
         match self.worker.next().await.unwrap() {
             Next::Job(job) => job,

@@ -150,7 +150,7 @@ async fn a_feed_that_does_not_tell_of_what_we_created_is_deaf_until_it_does() {
 }
 
 /// All that one stretch of the feed holds; how many calls that took, and how many entries it had.
-async fn read_on(poller: &mut Poller) -> (u32, usize) {
+pub(super) async fn read_on(poller: &mut Poller) -> (u32, usize) {
     let mut fresh = 0;
     for calls in 1..2000 {
         match poller.turn().await.unwrap() {
@@ -189,10 +189,7 @@ async fn what_hid_lists_with_the_newest_first_is_told_in_its_order() {
     let mut rig = Rig::with(settings, |_| {});
     let mut poller = poller(&rig).await;
     for n in 1..=2 {
-        rig.launch(n).await;
-        rig.parent(n, n, 1).await;
-        assert_eq!(rig.works().await, "create_user");
-        rig.redeem();
+        rig.register(n).await;
     }
     rig.pass(Duration::from_secs(20));
     read_on(&mut poller).await;

@@ -7,7 +7,6 @@ use origo_adapter::clock::Clock;
 use origo_adapter::core::Class;
 use origo_adapter::core::wish::Wish;
 use origo_adapter::engine::Engine;
-use origo_adapter::poller::Polled;
 use origo_adapter::simulator::Fault;
 use origo_adapter::worker::{Next, recover, wake};
 
@@ -333,13 +332,10 @@ async fn who_waits_for_a_user_has_a_turn_beside_those_who_wait_for_a_key() {
     let mut rig = Rig::new(|_| {});
     let mut poller = super::poller::poller(&rig).await;
     for n in 1..=8 {
-        rig.launch(n).await;
-        rig.parent(n, n, 1).await;
-        assert_eq!(rig.works().await, "create_user");
-        rig.redeem();
+        rig.register(n).await;
     }
     rig.pass(Duration::from_secs(20));
-    while let Polled::More(_) = poller.turn().await.unwrap() {}
+    super::poller::read_on(&mut poller).await;
     for n in 11..=18 {
         rig.launch(n).await;
     }

@@ -3,7 +3,8 @@
 //! Imports nothing of ours. Everything else takes `now` as an argument or asks a
 //! [`Clock`], so that a test can set the time. Instants are milliseconds since the epoch.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -49,6 +50,54 @@ impl Clock for SystemClock {
             let told = told.ok().and_then(|text| text.trim().parse().ok());
             told.unwrap_or_else(Uuid::new_v4)
         })
+    }
+}
+
+/// A host's clock as moved to where several hosts agree; only whoever compares them moves it.
+pub struct Agreed {
+    host: Arc<dyn Clock>,
+    boot_id: Uuid,
+    wall: AtomicI64,
+    boot: AtomicI64,
+}
+
+impl Agreed {
+    /// With a host's own clock, and a name for what all count their time from.
+    #[must_use]
+    pub fn on(host: Arc<dyn Clock>, boot_id: Uuid) -> Self {
+        Self {
+            host,
+            boot_id,
+            wall: AtomicI64::new(0),
+            boot: AtomicI64::new(0),
+        }
+    }
+
+    /// What is added from now on to the host's wall clock and its time since boot, in milliseconds.
+    pub fn set(&self, wall: i64, boot: i64) {
+        self.wall.store(wall, Ordering::Relaxed);
+        self.boot.store(boot, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Agreed {
+    fn now(&self) -> i64 {
+        let wall = self.wall.load(Ordering::Relaxed);
+        self.host.now().saturating_add(wall)
+    }
+
+    fn boottime(&self) -> Duration {
+        let boot = self.boot.load(Ordering::Relaxed);
+        let moved = Duration::from_millis(boot.unsigned_abs());
+        if boot < 0 {
+            self.host.boottime().saturating_sub(moved)
+        } else {
+            self.host.boottime().saturating_add(moved)
+        }
+    }
+
+    fn boot_id(&self) -> Uuid {
+        self.boot_id
     }
 }
 

@@ -14,6 +14,7 @@ mod opened;
 mod people;
 mod register;
 mod reload;
+mod several;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -99,6 +100,9 @@ impl Daemon {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let place = &config.store.place;
+        let (common, clock) = several::agree(opened.postgres.as_ref(), clock)
+            .await
+            .with_context(|| format!("agreeing on the time with {place}"))?;
         let engine = Arc::new(Engine::new(opened.store, clock, policy(config)));
         let head = HeadFile::new(&config.store.head);
         // Before the first commit, which would move the head on.
@@ -122,6 +126,11 @@ impl Daemon {
         let mut managers = BTreeMap::new();
         for (name, settings) in &config.credential_managers {
             let manager = Arc::new(build::manager(config, name, settings, &engine)?);
+            if let Some(database) = &opened.postgres {
+                several::read_in_turn(lifecycle, database, &engine, &manager)
+                    .await
+                    .context("finding out who reads the events")?;
+            }
             loops::spawn_manager(lifecycle, &engine, &manager)
                 .await
                 .context("reading where the events were read up to")?;
@@ -136,7 +145,12 @@ impl Daemon {
         }
         head::spawn(lifecycle, &engine, &head);
         if let Some(database) = opened.postgres {
-            head::spawn_failover(lifecycle, &engine, database);
+            head::spawn_failover(lifecycle, &engine, database.clone());
+            let managers = managers.values().cloned().collect();
+            several::spawn_news(lifecycle, &database, &engine, managers);
+        }
+        if let Some(common) = common {
+            common.spawn(lifecycle);
         }
         head::spawn_reading(lifecycle, &engine, managers.values().cloned().collect());
         loops::spawn_timer(lifecycle, &engine);

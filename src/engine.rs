@@ -13,14 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, watch};
 
 use crate::clock::Clock;
+use crate::core::change::Change;
 use crate::core::identity::{Identity, InFlight};
 use crate::core::ids::{IdentityId, Timestamp};
 use crate::core::observation::{Fault, Observation};
 use crate::core::policy::Policy;
-use crate::core::state::Change;
 use crate::core::step::{Step, step};
 use crate::core::wish::Wish;
-use crate::core::{Lane, announce, drift, index, state};
+use crate::core::{Lane, announce, drift, index};
 use crate::emit;
 use crate::store::{Claim, ClaimChange, Commit, Error, Loaded, NewEvent, Slot, Store};
 use crate::telemetry::{
@@ -476,7 +476,7 @@ impl From<Step> for Stepped {
 }
 
 fn log(id: IdentityId, change: &Change, cause: &str) {
-    let state::Change { entity, from, to } = change;
+    let Change { entity, from, to } = change;
     let (from, to) = (
         from.as_deref().unwrap_or("none"),
         to.as_deref().unwrap_or("none"),

@@ -51,6 +51,8 @@ pub struct Manager {
     pub feed_gate: Gate,
     /// Which calls HID forbids, each by itself.
     pub forbidden: Forbidden,
+    /// Whether this daemon reads the feed and the stock.
+    pub reading: Reading,
     /// How far the feed was read.
     pub progress: Progress,
     /// What is left of its part numbers.
@@ -134,6 +136,37 @@ impl Manager {
     }
 }
 
+/// Of several daemons one reads a manager's feed and stock: this one, while its claim on that holds.
+#[derive(Debug)]
+pub struct Reading(Mutex<Duration>);
+
+impl Default for Reading {
+    /// There is no other daemon.
+    fn default() -> Self {
+        Self(Mutex::new(Duration::MAX))
+    }
+}
+
+impl Reading {
+    /// It holds until then, in boot time.
+    pub fn set(&self, until: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// For how long it still holds.
+    #[must_use]
+    pub fn left(&self, boottime: Duration) -> Duration {
+        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        until.saturating_sub(boottime)
+    }
+
+    /// It holds.
+    #[must_use]
+    pub fn is_ours(&self, boottime: Duration) -> bool {
+        !self.left(boottime).is_zero()
+    }
+}
+
 /// What is left of part numbers, for whoever asks.
 #[derive(Debug, Default)]
 pub struct Shelf(Mutex<Stock>);
@@ -201,6 +234,15 @@ impl Echo {
         if expected.waiting.len() < 600 {
             expected.waiting.push_back((id, now.plus(ECHO_BOUND)));
         }
+    }
+
+    /// Nothing is waited for any more; the feed was last found to be `deaf`, or not.
+    pub fn start_over(&self, deaf: bool) {
+        let mut expected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *expected = Expected {
+            deaf,
+            ..Expected::default()
+        };
     }
 
     /// A poll that reached up to `now` told of these.

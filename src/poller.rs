@@ -82,23 +82,7 @@ impl Poller {
         manager: Arc<Manager>,
         polling: Polling,
     ) -> Result<Self, Error> {
-        let feed = match engine.store().load_feed(manager.id).await? {
-            Some(feed) => feed,
-            None => {
-                // A new database has nothing that an older event could be about.
-                let cursor = engine.now();
-                let feed = Feed {
-                    cursor,
-                    ..Feed::default()
-                };
-                let saved = engine
-                    .store()
-                    .save_feed(manager.id, feed.clone(), Vec::new(), cursor);
-                saved.await?;
-                feed
-            }
-        };
-        manager.progress.set(feed.cursor, feed.gaps);
+        let feed = stand(&engine, &manager).await?;
         Ok(Self {
             engine,
             manager,
@@ -113,6 +97,15 @@ impl Poller {
             suspect: None,
             reach: FIRST_REACH,
         })
+    }
+
+    /// Goes on where another daemon stopped.
+    pub async fn go_on(&mut self) -> Result<(), Error> {
+        self.feed = stand(&self.engine, &self.manager).await?;
+        self.saved = self.feed.clone();
+        self.ahead.0.clear();
+        self.start_over();
+        Ok(())
     }
 
     /// One poll: at most one call of the events API.
@@ -391,7 +384,8 @@ impl Poller {
         let feed = self.feed.clone();
         self.manager.progress.set(feed.cursor, feed.gaps);
         let saved = &self.saved;
-        let is_news = (feed.page, feed.gaps) != (saved.page, saved.gaps);
+        let told = |feed: &Feed| (feed.page, feed.gaps, feed.deaf);
+        let is_news = told(&feed) != told(saved);
         let is_old = (feed.cursor.0 - saved.cursor.0).abs() >= SAVE_EVERY_MS;
         if !fresh.is_empty() || is_news || is_old {
             let kept_since = Timestamp(feed.cursor.0.saturating_sub(2 * self.overlap_ms()));
@@ -404,7 +398,7 @@ impl Poller {
     }
 
     /// Compares what the feed told with what we created.
-    fn hear(&self, events: &[RawEvent], now: Timestamp) {
+    fn hear(&mut self, events: &[RawEvent], now: Timestamp) {
         let users = events
             .iter()
             .filter_map(|raw| raw.user.as_ref().map(|id| format!("user/{id}")));
@@ -421,6 +415,7 @@ impl Poller {
                 emit!(FEED_HEARD, manager.name = %name; "the feed of {name} tells again");
             }
         }
+        self.feed.deaf = self.manager.echo.is_deaf();
     }
 
     fn failed(&mut self, error: &origo::Error) {
@@ -444,6 +439,29 @@ impl Poller {
             emit!(POLL_RECOVERED, manager.name = %self.manager.name; "the feed of {} is read again", self.manager.name);
         }
     }
+}
+
+/// Where a feed's reading stands; a new one begins now.
+async fn stand(engine: &Engine, manager: &Manager) -> Result<Feed, Error> {
+    let feed = match engine.store().load_feed(manager.id).await? {
+        Some(feed) => feed,
+        None => {
+            // A new database has nothing that an older event could be about.
+            let cursor = engine.now();
+            let feed = Feed {
+                cursor,
+                ..Feed::default()
+            };
+            let saved = engine
+                .store()
+                .save_feed(manager.id, feed.clone(), Vec::new(), cursor);
+            saved.await?;
+            feed
+        }
+    };
+    manager.progress.set(feed.cursor, feed.gaps);
+    manager.echo.start_over(feed.deaf);
+    Ok(feed)
 }
 
 fn next_reach(reach: Duration, count: usize) -> Duration {

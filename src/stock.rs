@@ -69,18 +69,22 @@ impl From<origo::Error> for Unread {
 impl Keeper {
     /// Goes on where the last one stood.
     pub async fn open(engine: Arc<Engine>, manager: Arc<Manager>) -> Result<Self, Error> {
-        let stock = engine
-            .store()
-            .load_stock(manager.id)
-            .await?
-            .unwrap_or_default();
-        manager.stock.set(stock.clone());
-        Ok(Self {
+        let mut keeper = Self {
             engine,
             manager,
-            stock,
+            stock: Stock::default(),
             not_before: Timestamp(0),
-        })
+        };
+        keeper.go_on().await?;
+        Ok(keeper)
+    }
+
+    /// Goes on where another daemon stopped.
+    pub async fn go_on(&mut self) -> Result<(), Error> {
+        let known = self.engine.store().load_stock(self.manager.id).await?;
+        self.stock = known.unwrap_or_default();
+        self.manager.stock.set(self.stock.clone());
+        Ok(())
     }
 
     /// Does what is due; returns when to ask again, unless a part number runs out before.

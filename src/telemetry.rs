@@ -254,6 +254,7 @@ events! {
     STORE_REGRESSED = "OA-5011" "store.regressed" ERROR;
     STORE_CAUGHT_UP = "OA-5012" "store.caught_up" INFO;
     HEAD_FAILED = "OA-5013" "head.failed" WARN;
+    CLOCK_OFF = "OA-5014" "clock.off" WARN;
     API_REQUEST = "OA-6001" "api.request" DEBUG;
     API_FAILED = "OA-6002" "api.failed" ERROR;
     WEBHOOK_DELIVERED = "OA-7001" "webhook.delivered" DEBUG;

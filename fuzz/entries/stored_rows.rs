@@ -9,7 +9,7 @@ use std::error::Error as _;
 use origo_adapter::core::effect::{Class, Effect, Lane};
 use origo_adapter::core::identity::Identity;
 use origo_adapter::core::ids::{AcsSystemId, HidUserId, IdentityId, Timestamp};
-use origo_adapter::core::{Fault, Observation, announce, index, plan, state, step};
+use origo_adapter::core::{Fault, Observation, announce, change, index, plan, step};
 use origo_adapter::store::sqlite::{Options, Sqlite, Threads};
 use origo_adapter::store::{ClaimChange, Commit, DueQuery, Error, Feed, Loaded, Store as _};
 use rusqlite::{Connection, params};
@@ -127,7 +127,7 @@ fn live(identity: &Identity) {
         }
     }
     drop(index::rows(identity));
-    drop(state::changes(&policy, identity, None, START));
+    drop(change::changes(&policy, identity, None, START));
     drop(announce::announcements(Some(identity), None, START));
     let mut scene = Scene {
         identity: Some(identity.clone()),

@@ -29,6 +29,7 @@ use crate::core::index::Kind;
 use crate::core::policy::Policy;
 use crate::core::wish::Wish;
 use crate::core::{Effect, Observation, plan, step};
+use crate::store::files::Batch;
 
 /// Rows that are worked on at once: what they write shares a transaction.
 const AT_ONCE: usize = 64;
@@ -164,8 +165,13 @@ async fn take(api: &Api, call: &Call, mode: Mode) -> Result<Reply, Problem> {
         told["keys"] = keys.collect();
     }
     if let Some(file) = call.params.id("file") {
-        let now = api.engine.clock().boottime();
-        api.files.note(file, kept, refused.len(), now)?;
+        let batch = Batch {
+            file,
+            kept,
+            refused: u32::try_from(refused.len()).unwrap_or(u32::MAX),
+            now: api.engine.now(),
+        };
+        api.engine.store().note_batch(batch).await?;
         if call.params.flag("prune") == Some(true) {
             told["pruned"] = prune::prune(api, call, file, mode == Mode::Plan).await?;
         }

@@ -96,7 +96,6 @@ pub struct Api {
     /// Boot time at which it was made.
     begun: Duration,
     schedule: Arc<Schedule>,
-    files: Arc<prune::Files>,
     /// Nobody's until a request is let in.
     sight: Sight,
 }
@@ -136,7 +135,6 @@ impl Api {
             settings: Arc::new(Mutex::new(Arc::new(Settings::of(config)))),
             probe,
             schedule: Arc::new(Schedule::new(managers)),
-            files: Arc::default(),
             sight: Sight::Nobody,
         }
     }

@@ -2,8 +2,6 @@
 //! through (contract.md sections 4 and 5).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -20,67 +18,22 @@ use crate::emit;
 use crate::store::{Grant, ListQuery, Slot, Window};
 use crate::telemetry::GUARD_HELD;
 
-/// Files that are being applied at once.
-const FILES: usize = 8;
-/// A file of which nothing was heard for so long is forgotten.
-const FORGOTTEN: Duration = Duration::from_mins(10);
 /// Credentials that are looked at together.
 const PAGE: u32 = 500;
 
-/// Files of which rows are coming in.
-#[derive(Debug, Default)]
-pub(super) struct Files(Mutex<BTreeMap<Uuid, File>>);
-
-#[derive(Debug, Default)]
-struct File {
-    /// What its rows stand for.
-    kept: BTreeSet<ParentId>,
-    refused: usize,
-    /// Boot time.
-    heard_at: Duration,
-}
-
-impl Files {
-    /// Rows of a file were applied.
-    pub(super) fn note(
-        &self,
-        file: Uuid,
-        kept: impl IntoIterator<Item = ParentId>,
-        refused: usize,
-        now: Duration,
-    ) -> Result<(), Problem> {
-        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        files.retain(|_, file| now.saturating_sub(file.heard_at) < FORGOTTEN);
-        if files.len() >= FILES && !files.contains_key(&file) {
-            let message = "too many files are being applied at once; try again later";
-            return Err(Problem::conflict("too_many_files", message));
-        }
-        let file = files.entry(file).or_default();
-        file.kept.extend(kept);
-        file.refused += refused;
-        file.heard_at = now;
-        Ok(())
-    }
-
-    /// The whole file; it is forgotten here.
-    fn take(&self, file: Uuid) -> Option<File> {
-        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        files.remove(&file)
-    }
-}
-
 /// Withdraws every credential that was made by a row and is in none of the file's; `dry`: only counts.
 pub(super) async fn prune(api: &Api, call: &Call, file: Uuid, dry: bool) -> Result<Value, Problem> {
-    let Some(file) = api.files.take(file) else {
+    let Some(known) = api.engine.store().load_file(file).await? else {
         let message = "nothing is known of this file: apply all of it, then prune";
         return Err(Problem::conflict("unknown_file", message));
     };
-    if file.refused > 0 {
+    api.engine.store().forget_file(file).await?;
+    if known.refused > 0 {
         let message =
             "nothing is pruned: rows of the file are refused, and who is meant by them is unknown";
         return Err(Problem::conflict("rows_refused", message));
     }
-    let victims = victims(api, call, &file.kept).await?;
+    let victims = victims(api, call, &known.kept).await?;
     let credentials: usize = victims.values().map(|(parents, _)| parents.len()).sum();
     let revokes: u32 = victims.values().map(|(_, keys)| keys).sum();
     let guard = call.settings.guard;

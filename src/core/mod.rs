@@ -6,11 +6,12 @@
 //! is now owed to the outside, at most one [`Effect`] a [`Lane`]. No clock, no randomness, no I/O.
 //!
 //! Reading order: [`ids`], [`identity`], [`observation`], [`effect`], [`hold`], [`policy`], [`step`](mod@step),
-//! [`wish`], [`answer`], [`event`], [`phones`], [`drift`], [`plan`], [`record`], [`state`], [`announce`], [`orphans`], [`index`], [`backoff`], [`window`], [`forecast`], [`stock`].
+//! [`wish`], [`answer`], [`event`], [`phones`], [`drift`], [`plan`], [`record`], [`state`], [`change`], [`announce`], [`orphans`], [`index`], [`backoff`], [`window`], [`forecast`], [`stock`].
 
 pub mod announce;
 pub mod answer;
 pub mod backoff;
+pub mod change;
 pub mod drift;
 pub mod effect;
 pub mod event;

@@ -1,10 +1,6 @@
 //! The states that the outside sees (contract.md section 7), derived from the facts.
 //! `docs/states.md` lists every transition; a test holds it against this code.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-
 use super::effect::Lane;
 use super::hold::HoldReason;
 use super::identity::{
@@ -12,22 +8,8 @@ use super::identity::{
 };
 use super::ids::{AcsSystemId, PartNumber, PhoneId, Timestamp};
 use super::observation::{ContainerStatus, CredentialStatus, InvitationStatus, Rejection};
-use super::orphans;
-use super::phones;
 use super::plan;
 use super::policy::Policy;
-use super::record;
-
-/// One state change, for the journal: ids and state names only, no personal data.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// `automation/<uuid>`, `cm_user/<manager>`, `invitation/<hid id>`, `phone/<uuid>`, `key/<uuid>/<part number>`, `parent/<uuid>`, `child/<uuid>`, `record/<child's uuid>`, `orphan/<uuid>`, `request/<uuid>`, `identity/<uuid>`.
-    pub entity: String,
-    /// `None`: it is new.
-    pub from: Option<String>,
-    /// `None`: it is gone.
-    pub to: Option<String>,
-}
 
 /// How a key stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -299,98 +281,6 @@ pub fn child(
     (!gone).then_some(KeyState::Revoking)
 }
 
-/// Every entity of an identity with its state's name.
-fn all(policy: &Policy, identity: &Identity, now: Timestamp) -> BTreeMap<String, String> {
-    let mut all = BTreeMap::new();
-    let identity_state = match identity.held {
-        _ if identity.deleting_since.is_some() => "deleting".to_owned(),
-        Some(hold) => format!("held: {}", hold.reason.name()),
-        None => "present".to_owned(),
-    };
-    all.insert(format!("identity/{}", identity.id), identity_state);
-    for (manager, enrollment) in &identity.enrollments {
-        if let (Some(automation), Some(state)) = (
-            &enrollment.automation,
-            automation(policy, identity, *manager, now),
-        ) {
-            let reason = state
-                .reason
-                .map(|reason| format!(": {reason}"))
-                .unwrap_or_default();
-            all.insert(
-                format!("automation/{}", automation.id),
-                format!("{}{reason}", state.name),
-            );
-        }
-        all.insert(
-            format!("cm_user/{manager}"),
-            cm_user(&enrollment.user.state).to_owned(),
-        );
-        for (id, invitation) in enrollment
-            .invitations
-            .iter()
-            .filter(|(_, invitation)| invitation.ours)
-        {
-            all.insert(
-                format!("invitation/{id}"),
-                invitation_name(&invitation.status).to_owned(),
-            );
-        }
-        for (id, phone) in &enrollment.phones {
-            let reason = if phones::is_over_limit(phone) {
-                ": over_limit"
-            } else {
-                ""
-            };
-            let state = self::phone(phone);
-            all.insert(format!("phone/{id}"), format!("{state}{reason}"));
-            for (part_number, _) in phone
-                .keys
-                .iter()
-                .filter(|(_, key)| key.used || key.is_live())
-            {
-                let state = key(identity, *manager, (*id, phone), part_number, now);
-                all.insert(format!("key/{id}/{part_number}"), state.name().to_owned());
-            }
-        }
-    }
-    for orphan in orphans::of(identity) {
-        let state = if orphan.is_leaving() {
-            "leaving"
-        } else {
-            "found"
-        };
-        all.insert(format!("orphan/{}", orphan.id), state.to_owned());
-    }
-    if let Some(request) = &identity.request {
-        let asked = format!("{} {}", request.what, request.at.0);
-        all.insert(format!("request/{}", identity.id), asked);
-    }
-    for (id, parent) in &identity.parents {
-        let state = if parent.deleting_since.is_some() {
-            "deleting"
-        } else if parent.prune_held_since.is_some() {
-            "held: guard"
-        } else {
-            "present"
-        };
-        all.insert(format!("parent/{id}"), state.to_owned());
-        for phone in parent.children.keys() {
-            if let (Some(state), Some(child)) = (
-                child(identity, parent, *phone, now),
-                parent.children.get(phone),
-            ) {
-                all.insert(format!("child/{}", child.id), state.name().to_owned());
-            }
-            let told = record::state(policy, identity, (*id, parent), *phone, now);
-            if let (Some(state), Some(child)) = (told, parent.children.get(phone)) {
-                all.insert(format!("record/{}", child.id), state.name().to_owned());
-            }
-        }
-    }
-    all
-}
-
 /// Stable name of a CM user's state.
 #[must_use]
 pub fn cm_user(state: &CmUserState) -> &'static str {
@@ -435,31 +325,4 @@ pub fn invitation_name(status: &InvitationStatus) -> &'static str {
         InvitationStatus::NotEligible => "not_eligible",
         InvitationStatus::Unknown(_) => "unknown",
     }
-}
-
-/// What changed since the last change, entity by entity: by the step, or by time alone.
-#[must_use]
-pub fn changes(
-    policy: &Policy,
-    before: &Identity,
-    after: Option<&Identity>,
-    now: Timestamp,
-) -> Vec<Change> {
-    let from = all(policy, before, before.changed_at);
-    let to = after
-        .map(|after| all(policy, after, now))
-        .unwrap_or_default();
-    let mut entities: Vec<&String> = from.keys().chain(to.keys()).collect();
-    entities.sort_unstable();
-    entities.dedup();
-    let change = |entity: &String| Change {
-        entity: entity.clone(),
-        from: from.get(entity).cloned(),
-        to: to.get(entity).cloned(),
-    };
-    entities
-        .into_iter()
-        .map(change)
-        .filter(|change| change.from != change.to)
-        .collect()
 }

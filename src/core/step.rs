@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::change::{self, Change};
 use super::effect::{Lane, NewUser, Owed};
 use super::identity::{Child, CmUserState, Enrollment, Identity, InFlight};
 use super::ids::{AcsSystemId, CallNo, ChildId, CredentialId, PartNumber, PhoneId, Timestamp};
@@ -10,7 +11,6 @@ use super::plan;
 use super::policy::{DriftPolicy, Policy};
 use super::record::{self, Record};
 use super::seen::{self, Reading};
-use super::state::{self, Change};
 use super::{answer, drift, event, phones, wish};
 
 /// What follows from an observation.
@@ -71,7 +71,7 @@ pub fn step(policy: &Policy, before: &Identity, seen: &Observation, now: Timesta
     let owed = identity
         .as_ref()
         .map_or_else(BTreeMap::new, |identity| plan::owed(policy, identity, now));
-    let changes = state::changes(policy, before, identity.as_ref(), now);
+    let changes = change::changes(policy, before, identity.as_ref(), now);
     if let Some(identity) = identity
         .as_mut()
         .filter(|identity| **identity != *before || !changes.is_empty())

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::budget::{Budget, Ledger, Terms};
 use crate::clock::Clock;
-use crate::config::{self, Config, CredentialManager, WindowKey};
+use crate::config::{self, Config, CredentialManager, Place, WindowKey};
 use crate::core::Class;
 use crate::core::ids::AcsSystemId;
 use crate::core::policy::{DriftPolicy, ManagerPolicy, OverLimit, PhonePolicy, Policy, SameDevice};
@@ -16,8 +16,9 @@ use crate::core::window::READING_SHARE;
 use crate::engine::Engine;
 use crate::gate::{Forbidden, Gate};
 use crate::manager::histogram::Histogram;
-use crate::manager::{Echo, Manager, Polling, Progress, Shelf};
+use crate::manager::{Echo, Manager, Polling, Progress, Reading, Shelf};
 use crate::origo::{Client, HttpTransport, Login, Options, Places, Proxy, Settings, Signer};
+use crate::store::postgres::APART;
 
 /// The policy that a configuration asks for.
 #[must_use]
@@ -186,6 +187,7 @@ pub(super) fn manager(
         gate: Gate::default(),
         feed_gate: Gate::default(),
         forbidden: Forbidden::default(),
+        reading: Reading::default(),
         progress: Progress::default(),
         stock: Shelf::default(),
         adopt: tokio::sync::Notify::default(),
@@ -198,9 +200,17 @@ pub(super) fn manager(
 fn terms(window: config::Window, settings: &CredentialManager, config: &Config) -> Terms {
     Terms {
         requests: window.requests,
-        per: window.per,
+        per: window.per + common_time(config),
         share: window.share,
         unanswered: settings.request_timeout + config.issuance.late_effect_bound,
+    }
+}
+
+/// What two daemons may disagree on.
+fn common_time(config: &Config) -> Duration {
+    match config.store.place {
+        Place::Sqlite(_) => Duration::ZERO,
+        Place::Postgres(_) => APART,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::engine::Engine;
 use crate::lifecycle::Lifecycle;
 use crate::manager::Manager;
 use crate::store::head::HeadFile;
-use crate::store::postgres::Postgres;
+use crate::store::postgres::{Over, Postgres};
 use crate::store::{Error, ListQuery};
 use crate::telemetry::{HEAD_FAILED, STORE_REGRESSED};
 
@@ -91,9 +91,13 @@ pub(super) fn spawn(lifecycle: &Lifecycle, engine: &Arc<Engine>, file: &HeadFile
 pub(super) fn spawn_failover(lifecycle: &Lifecycle, engine: &Arc<Engine>, database: Postgres) {
     let (engine, soft) = (Arc::clone(engine), lifecycle.soft());
     lifecycle.spawn("failover", async move {
-        tokio::select! {
-            () = database.went_back() => {}
+        let over = tokio::select! {
+            over = database.over() => over,
             () = soft.cancelled() => return,
+        };
+        if over == Over::Marked {
+            emit!(STORE_REGRESSED; "another daemon found that the database lost acknowledged transactions; this one begins anew");
+            return;
         }
         emit!(STORE_REGRESSED; "the database has lost transactions that it had acknowledged; the daemon begins anew");
         while let Err(error) = database.mark_regressed(engine.now(), "failover").await {

@@ -84,6 +84,10 @@ pub(super) fn spawn_adopter(lifecycle: &Lifecycle, engine: &Arc<Engine>, manager
     lifecycle.spawn(&name, async move {
         while !soft.is_cancelled() {
             beat.turn();
+            if wait_to_read(&engine, &manager, &beat, &soft).await {
+                adopter = Adopter::new(Arc::clone(&engine), Arc::clone(&manager));
+                continue;
+            }
             let until = match adopter.turn().await {
                 Ok(adopt::Next::More) => continue,
                 Ok(adopt::Next::NotBefore(until)) => Some(until),
@@ -109,12 +113,25 @@ pub(super) async fn spawn_stock(
 ) -> Result<(), store::Error> {
     let mut keeper = Keeper::open(Arc::clone(engine), Arc::clone(manager)).await?;
     let name = format!("stock {}", manager.name);
-    let (engine, soft) = (Arc::clone(engine), lifecycle.soft());
+    let (engine, manager, soft) = (Arc::clone(engine), Arc::clone(manager), lifecycle.soft());
     let beat = lifecycle.beat(&name, TURN_BOUND);
     lifecycle.spawn(&name, async move {
+        let mut is_stale = false;
         while !soft.is_cancelled() {
             beat.turn();
-            let next = keeper.turn().await.unwrap_or_else(|error| {
+            if wait_to_read(&engine, &manager, &beat, &soft).await {
+                is_stale = true;
+                continue;
+            }
+            let turned = async {
+                if is_stale {
+                    keeper.go_on().await?;
+                }
+                keeper.turn().await
+            };
+            let turned = turned.await;
+            is_stale &= turned.is_err();
+            let next = turned.unwrap_or_else(|error| {
                 store_failed(&error);
                 engine.now().plus(STORE_PAUSE)
             });
@@ -180,9 +197,21 @@ async fn poll(
     soft: CancellationToken,
 ) {
     let (mut why, mut heeded) = (Why::Interval, None);
+    let mut is_stale = false;
     while !soft.is_cancelled() {
+        if wait_to_read(&engine, &manager, &beat, &soft).await {
+            is_stale = true;
+            continue;
+        }
         let begun = Instant::now();
-        let turn = poller.turn().await;
+        let turn = async {
+            if is_stale {
+                poller.go_on().await?;
+            }
+            poller.turn().await
+        };
+        let turn = turn.await;
+        is_stale &= turn.is_err();
         let next = if why == Why::Hint && matches!(turn, Ok(Polled::Done(0))) {
             manager.hint.notify_one();
             Why::Again
@@ -212,6 +241,25 @@ async fn poll(
             }
         };
     }
+}
+
+/// Waits while another daemon reads the manager's feed and stock; whether it did, and what is remembered of them is old.
+async fn wait_to_read(
+    engine: &Engine,
+    manager: &Manager,
+    beat: &Beat,
+    soft: &CancellationToken,
+) -> bool {
+    let mut waited = false;
+    while !soft.is_cancelled() && !manager.reading.is_ours(engine.clock().boottime()) {
+        waited = true;
+        beat.turn();
+        tokio::select! {
+            () = look(beat) => {}
+            () = soft.cancelled() => {}
+        }
+    }
+    waited
 }
 
 /// Why a feed is read.

@@ -16,12 +16,9 @@ use crate::store::sqlite::Sqlite;
 use crate::store::{Error, Options, Store};
 use crate::telemetry::STORE_STANDBY;
 
-/// A database that is away, or another daemon's, is looked for this often, at first and at last.
+/// A database that is away, or that somebody has alone, is looked for this often, at first and at last.
 const SOON: Duration = Duration::from_millis(250);
 const LATE: Duration = Duration::from_secs(10);
-/// Before the work of another daemon is taken over: if it lives, and knows of something that the database has lost, it
-/// has marked it by then.
-const GRACE: Duration = Duration::from_secs(10);
 /// Each look may take so long, and systemd is to wait for it.
 const LOOK: Duration = Duration::from_mins(1);
 
@@ -33,7 +30,7 @@ pub(super) struct Opened {
     pub(super) crashed: bool,
 }
 
-/// Opens it for the only daemon; waits for a database on a server that is away, or that another daemon works on.
+/// Opens it for a daemon; waits for a database on a server that is away, or that somebody has alone.
 pub(super) async fn open(place: &Place) -> anyhow::Result<Opened> {
     let opened = match place {
         Place::Sqlite(path) => Sqlite::open(path, Options::default()).map(|store| Opened {
@@ -52,25 +49,20 @@ pub(super) async fn open(place: &Place) -> anyhow::Result<Opened> {
 
 async fn wait(settings: &Settings) -> Result<Postgres, Error> {
     let mut waits = Waits::new(SOON, LATE);
-    let mut stands_by = false;
+    let mut is_told = false;
     loop {
-        match Postgres::open_alone(settings).await {
+        match Postgres::join(settings).await {
             Err(error) if postgres::is_away(&error) => {
                 lifecycle::starting("waiting for the database", LOOK);
                 store_failed(&error);
             }
             Err(Error::InUse) => {
-                lifecycle::starting("standing by: another daemon has the database", LOOK);
-                if !std::mem::replace(&mut stands_by, true) {
-                    emit!(STORE_STANDBY; "another daemon has the database; this one stands by");
+                lifecycle::starting("standing by: the database is copied to or migrated", LOOK);
+                if !std::mem::replace(&mut is_told, true) {
+                    emit!(STORE_STANDBY; "the database is copied to or migrated; the daemon stands by");
                 }
             }
-            opened => {
-                if stands_by && opened.is_ok() {
-                    tokio::time::sleep(GRACE).await;
-                }
-                return opened;
-            }
+            opened => return opened,
         }
         tokio::time::sleep(waits.grow()).await;
     }

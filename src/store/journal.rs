@@ -6,8 +6,8 @@
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::JournalRow;
+use crate::core::change::Change;
 use crate::core::ids::{IdentityId, Timestamp};
-use crate::core::state::Change;
 
 /// SHA-256.
 pub type Hash = [u8; 32];

@@ -12,15 +12,16 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::core::announce::EventType;
+use crate::core::change::Change;
 use crate::core::effect::{Class, Lane, Owed};
 use crate::core::hold::{HoldReason, HoldScope};
 use crate::core::identity::Identity;
 use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use crate::core::index::{Kind, Row};
-use crate::core::state::Change;
 use crate::core::stock::Stock;
 
 mod common;
+pub mod files;
 pub mod head;
 pub mod journal;
 mod outbox;
@@ -103,6 +104,24 @@ pub trait Store: Send + Sync {
 
     /// Saves what is left of a manager's part numbers.
     fn save_stock(&self, manager: AcsSystemId, stock: Stock) -> Verb<'_, ()>;
+
+    /// Has this daemon read a manager's feed and stock until `lease_until`, unless another one does at `now`; whether it
+    /// does. A store of one daemon's has nobody else.
+    fn claim_reading(
+        &self,
+        manager: AcsSystemId,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Verb<'_, bool>;
+
+    /// Remembers a batch of a file, and forgets files of which nothing was heard for [`files::FORGOTTEN`].
+    fn note_batch(&self, batch: files::Batch) -> Verb<'_, ()>;
+
+    /// All that was noted of a file, whoever noted it.
+    fn load_file(&self, file: Uuid) -> Verb<'_, Option<files::File>>;
+
+    /// Forgets a file.
+    fn forget_file(&self, file: Uuid) -> Verb<'_, ()>;
 
     /// Where a feed's reading stands.
     fn load_feed(&self, manager: AcsSystemId) -> Verb<'_, Option<Feed>>;
@@ -392,6 +411,9 @@ pub struct Feed {
     /// How often entries were lost for good, as far as is known: a moment held more than an answer does.
     #[serde(default)]
     pub gaps: u64,
+    /// It does not tell of what we create.
+    #[serde(default)]
+    pub deaf: bool,
 }
 
 /// One state change as kept.

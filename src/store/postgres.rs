@@ -5,19 +5,23 @@
 //! after the other, by locks that each transaction takes (`locks`), and one that was in another's way is tried again. A claim is abandoned when its
 //! lease is over: nobody knows which daemon is dead.
 
-mod alone;
 pub mod audit;
 mod cells;
+mod common_time;
 pub mod copy;
 mod feeds;
+mod files;
 mod group;
 mod head;
 mod history;
 mod holds;
 mod locks;
+mod member;
+mod news;
 mod open;
 mod outbox;
 mod read;
+mod readers;
 mod sessions;
 mod slots;
 mod write;
@@ -32,10 +36,14 @@ use sqlx::{Connection as _, PgPool};
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
-use self::alone::Alone;
+pub use self::common_time::{APART, CommonTime, HostTime, Offsets};
 use self::history::History;
+pub use self::history::Over;
+use self::member::Member;
+pub use self::news::News;
 pub use self::open::{Client, Host, Settings, Tls};
 use super::common::{created_session, created_webhook};
+use super::files::{Batch, File};
 use super::journal::Summed;
 use super::write::Write;
 use super::{
@@ -63,8 +71,10 @@ struct Inner {
     pool: PgPool,
     /// Where verbs run that their caller waits for without letting go of its thread.
     elsewhere: Option<Runtime>,
-    /// What keeps other daemons off; `None`: nothing.
-    alone: Option<Alone>,
+    /// What makes it one of the database's daemons; `None`: it is none.
+    member: Option<Member>,
+    /// Names the daemon.
+    daemon: Uuid,
     history: Arc<History>,
     settings: Settings,
 }
@@ -81,7 +91,7 @@ impl Postgres {
     /// Opens the database, and makes the schema where there is none. Refused with [`Error::Newer`] where a newer version
     /// wrote it.
     pub async fn open(settings: &Settings, options: Options) -> Result<Self, Error> {
-        let history = Arc::new(History::new());
+        let history = Arc::new(History::new(false));
         let (pool, elsewhere) = match options.threads {
             Threads::Background => (open::pool(settings, None, &history).await?, None),
             Threads::Caller => {
@@ -107,29 +117,31 @@ impl Postgres {
         Ok(Self(Arc::new(Inner {
             pool,
             elsewhere,
-            alone: None,
+            member: None,
+            daemon: Uuid::new_v4(),
             history,
             settings: settings.clone(),
         })))
     }
 
-    /// The same for a daemon, with all its threads: refused with [`Error::InUse`] while another one has the database.
-    pub async fn open_alone(settings: &Settings) -> Result<Self, Error> {
-        let history = Arc::new(History::new());
-        let alone = Alone::take(settings, &history).await?;
+    /// The same for a daemon, with all its threads, one of several. Takes [`history::GRACE`] where another server took
+    /// over. Refused with [`Error::InUse`] while somebody has the database alone.
+    pub async fn join(settings: &Settings) -> Result<Self, Error> {
+        let history = Arc::new(History::new(true));
+        let member = Member::join(settings, &history).await?;
         Ok(Self(Arc::new(Inner {
             pool: open::pool(settings, None, &history).await?,
             elsewhere: None,
-            alone: Some(alone),
+            member: Some(member),
+            daemon: Uuid::new_v4(),
             history,
             settings: settings.clone(),
         })))
     }
 
-    /// Waits until the database is found to have lost transactions that it had acknowledged. From then on every verb is
-    /// refused.
-    pub async fn went_back(&self) {
-        self.0.history.went_back().await;
+    /// Waits until the database is not to be used any more. From then on every verb is refused.
+    pub async fn over(&self) -> Over {
+        self.0.history.over().await
     }
 
     /// Marks it as [`Store::regress`] does, for whoever opens it next.
@@ -142,6 +154,16 @@ impl Postgres {
             Ok(transaction.commit().await?)
         });
         marked.await.unwrap_or_else(late)
+    }
+
+    /// Whether it still is what it was, and what other daemons found out about it. Refused where verbs are.
+    async fn look(&self) -> Result<(), Error> {
+        let (pool, history) = (self.pool(), Arc::clone(&self.0.history));
+        let looked = self.ask(async move {
+            let mut conn = pool.acquire().await?;
+            Ok(history.compare(&mut conn).await?)
+        });
+        looked.await
     }
 
     /// The same database as the next daemon would find it after this one's death: its claims are there until their
@@ -169,8 +191,8 @@ impl Postgres {
     {
         Box::pin(async move {
             self.0.history.check()?;
-            if let Some(alone) = &self.0.alone {
-                alone.check()?;
+            if let Some(member) = &self.0.member {
+                member.check()?;
             }
             match &self.0.elsewhere {
                 None => match tokio::time::timeout(limit, tokio::spawn(work)).await {
@@ -219,8 +241,12 @@ where
 /// Brings the schema of the database up to date; returns its versions before and after. Refused with [`Error::InUse`]
 /// while a daemon runs.
 pub async fn migrate(settings: &Settings) -> Result<(i64, i64), Error> {
-    let _alone = Alone::take(settings, &Arc::new(History::new())).await?;
-    open::migrate(&mut open::connect(settings).await?).await
+    let mut conn = open::connect(settings).await?;
+    let mut transaction = conn.begin().await?;
+    member::keep_off(&mut transaction).await?;
+    let versions = open::migrate(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(versions)
 }
 
 /// The version of the database's schema; 0: it is empty. Refused where it is another program's or a newer version's.
@@ -320,6 +346,34 @@ impl Store for Postgres {
 
     fn save_stock(&self, manager: AcsSystemId, stock: Stock) -> Verb<'_, ()> {
         self.write(Write::SaveStock { manager, stock })
+    }
+
+    fn claim_reading(
+        &self,
+        manager: AcsSystemId,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Verb<'_, bool> {
+        let daemon = self.0.daemon;
+        self.ask(readers::claim(
+            self.pool(),
+            manager,
+            daemon,
+            now,
+            lease_until,
+        ))
+    }
+
+    fn note_batch(&self, batch: Batch) -> Verb<'_, ()> {
+        self.write(Write::NoteBatch { batch })
+    }
+
+    fn load_file(&self, file: Uuid) -> Verb<'_, Option<File>> {
+        self.ask(files::load(self.pool(), file))
+    }
+
+    fn forget_file(&self, file: Uuid) -> Verb<'_, ()> {
+        self.write(Write::ForgetFile { file })
     }
 
     fn load_feed(&self, manager: AcsSystemId) -> Verb<'_, Option<Feed>> {
@@ -453,7 +507,15 @@ impl Store for Postgres {
     }
 
     fn regress(&self, at: Option<Timestamp>, cause: String) -> Verb<'_, ()> {
-        self.write(Write::Regress { at, cause })
+        Box::pin(async move {
+            // First known, then done: whoever finds the mark before that takes it for another daemon's.
+            if let Some(at) = at {
+                self.0.history.note_mark(Some(at.0));
+            }
+            self.write(Write::Regress { at, cause }).await?;
+            self.0.history.note_mark(at.map(|at| at.0));
+            Ok(())
+        })
     }
 
     fn counts(&self) -> Verb<'_, Counts> {

@@ -9,6 +9,7 @@ pub mod audit;
 mod cells;
 pub mod copies;
 mod feeds;
+mod files;
 mod group;
 mod head;
 mod holds;
@@ -30,6 +31,7 @@ use uuid::Uuid;
 use self::group::{Order, Writer};
 use self::open::Place;
 use super::common::{created_session, created_webhook};
+use super::files::{Batch, File};
 use super::journal::Summed;
 use super::write::Write;
 use super::{
@@ -282,6 +284,22 @@ impl Store for Sqlite {
 
     fn save_stock(&self, manager: AcsSystemId, stock: Stock) -> Verb<'_, ()> {
         Box::pin(self.write(Write::SaveStock { manager, stock }))
+    }
+
+    fn claim_reading(&self, _: AcsSystemId, _: Timestamp, _: Timestamp) -> Verb<'_, bool> {
+        Box::pin(async { Ok(true) })
+    }
+
+    fn note_batch(&self, batch: Batch) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::NoteBatch { batch }))
+    }
+
+    fn load_file(&self, file: Uuid) -> Verb<'_, Option<File>> {
+        Box::pin(self.read(move |conn| files::load(conn, file)))
+    }
+
+    fn forget_file(&self, file: Uuid) -> Verb<'_, ()> {
+        Box::pin(self.write(Write::ForgetFile { file }))
     }
 
     fn load_feed(&self, manager: AcsSystemId) -> Verb<'_, Option<Feed>> {

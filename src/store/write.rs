@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
+use super::files::Batch;
 use super::{
     ClientSession, Commit, DeliveryClaim, Feed, SessionChange, Settled, Slot, StandingHold, Webhook,
 };
@@ -66,6 +67,12 @@ pub(super) enum Write {
     SaveStock {
         manager: AcsSystemId,
         stock: Stock,
+    },
+    NoteBatch {
+        batch: Batch,
+    },
+    ForgetFile {
+        file: Uuid,
     },
     Hold {
         hold: StandingHold,

@@ -131,6 +131,8 @@ mod sandbox;
 #[cfg(test)]
 mod security;
 #[cfg(test)]
+mod several;
+#[cfg(test)]
 mod sick_disk;
 #[cfg(test)]
 mod simulation;

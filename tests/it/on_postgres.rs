@@ -1,4 +1,4 @@
-//! The binary on a `PostgreSQL` database: `kill -9`, a database that is away or went back, and a second daemon.
+//! The binary on a `PostgreSQL` database: `kill -9`, and a database that is away or went back.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,12 +15,12 @@ use crate::support::cluster::Database;
 const LEASE: Duration = Duration::from_mins(3);
 
 /// A site whose daemon is to work on a database of a cluster; the way there is a link, so that it can be cut.
-struct Bed {
-    site: Site,
-    database: Database,
+pub(crate) struct Bed {
+    pub(crate) site: Site,
+    pub(crate) database: Database,
 }
 
-fn bed() -> Option<Bed> {
+pub(crate) fn bed() -> Option<Bed> {
     let database = Database::empty()?;
     let site = Site::without_daemon();
     site.give_up_soon();
@@ -44,7 +44,7 @@ fn keeps_all_in(site: &Site, url: &str) {
 }
 
 impl Bed {
-    fn join(&self) {
+    pub(crate) fn join(&self) {
         symlink(self.database.cluster().folder(), self.site.file("db")).unwrap();
     }
 
@@ -154,7 +154,7 @@ fn a_database_that_is_away_is_waited_for_and_found_again() {
 }
 
 #[test]
-fn a_second_daemon_stands_by_and_copies_are_left_to_the_database() {
+fn copies_are_left_to_the_database_and_its_schema_while_a_daemon_runs() {
     let Some(mut bed) = bed() else { return };
     bed.join();
     bed.site.start_daemon();
@@ -169,9 +169,6 @@ fn a_second_daemon_stands_by_and_copies_are_left_to_the_database() {
         let said = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(said).unwrap())
     };
-    let arguments = bed.site.arguments();
-    let mut second = Process::start(&arguments.each_ref().map(String::as_str));
-    second.tells("store.standby");
     let (code, said) = say(&["migrate"]);
     assert_eq!(code, Some(69), "{said}");
     assert!(said.contains("database in use"), "{said}");
@@ -181,14 +178,10 @@ fn a_second_daemon_stands_by_and_copies_are_left_to_the_database() {
     let (_, said) = say(&["check", "--online"]);
     assert!(said.contains("store: answers"), "{said}");
     assert_eq!(bed.site.send("GET", "/healthz", "", b"").status, 200);
-    assert!(second.told("daemon.ready").is_empty(), "it waits");
     bed.site.kill_daemon();
-    second.tells("daemon.ready");
-    second.signal("TERM");
-    assert_eq!(second.end().code(), Some(0));
     let (code, said) = say(&["migrate"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("has schema version 1 already"), "{said}");
+    assert!(said.contains("has schema version 2 already"), "{said}");
 }
 
 /// A standby takes over that lacks what came last: a wish, a call and its key.

@@ -441,6 +441,11 @@ impl Site {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Whom calls go to from now on.
+    pub(crate) fn speak_to(&mut self, api: &str) {
+        api.clone_into(&mut self.api);
+    }
+
     pub(crate) fn api(&self) -> &str {
         &self.api
     }

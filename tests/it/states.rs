@@ -6,6 +6,7 @@ mod strangers;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use origo_adapter::core::change::Change;
 use origo_adapter::core::effect::Lane;
 use origo_adapter::core::hold::HoldReason;
 use origo_adapter::core::identity::Profile;
@@ -14,7 +15,6 @@ use origo_adapter::core::observation::{
     Answer, ContainerStatus, CredentialSeen, CredentialStatus, Fault, Happening, InvitationStatus,
     Rejection,
 };
-use origo_adapter::core::state::Change;
 use origo_adapter::core::wish::Wish;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;

@@ -75,7 +75,10 @@ def place(file, mutant):
     start, end = (file.offset(mutant["span"][side]) for side in ("start", "end"))
     n, new, genre = mutant["id"], mutant["replacement"], mutant["genre"]
     if genre == "FnValue":
-        body = file.around(start, end, {"function_item"}).child_by_field_name("body")
+        function = file.around(start, end, {"function_item"})
+        body, returned = (function.child_by_field_name(name) for name in ("body", "return_type"))
+        if new.startswith("::std::iter::") and b"impl " in returned.text:
+            return None  # A function returns one type of iterator.
         return "insert", body.start_byte + 1, f" if crate::mutant({n}) {{ return {new}; }}"
     if genre == "MatchArm":
         pattern = file.around(start, end, {"match_arm"}).child_by_field_name("pattern")
@@ -191,7 +194,14 @@ def spans_of(message):
         yield from spans_of(child)
 
 
-def complaints(copy, ranges, arms):
+def between(at, ranges):
+    """The mutants that lie between the first and the last of these places."""
+    name = at[0][0] if at else None
+    first, last = (pick((byte for file, byte in at if file == name), default=0) for pick in (min, max))
+    return [n for start, _, n in ranges.get(name, []) if first <= start < last]
+
+
+def complaints(copy, ranges, arms, releases):
     """One `cargo check`: the mutants that the compiler refuses, with its words."""
     run = subprocess.run(
         ["cargo", "check", "--locked", "--lib", "--message-format=json", "-j2"],
@@ -213,6 +223,9 @@ def complaints(copy, ranges, arms):
             last_byte = max(byte for _, byte in at)
             of_match = [n for start, _, n in ranges[name] if at[0][1] <= start < last_byte and n in arms]
             refused[of_match[-1]] = message["message"]
+        elif drops := [n for n in between(at, ranges) if n in releases]:
+            # Something is borrowed for as long as it is not dropped.
+            refused |= dict.fromkeys(drops, message["message"])
         elif message["spans"]:
             strange.append(message["rendered"])
     if run.returncode and not refused:
@@ -235,18 +248,20 @@ def main(listing, copy):
         if CLEARED in text:
             test.write_text(text.replace(CLEARED, KEPT))
     arms = {mutant["id"] for mutant in mutants if mutant["genre"] == "MatchArm"}
+    is_drop = lambda m: m["genre"] == "Statement" and files[m["file"]].lines[m["span"]["start"]["line"] - 1].strip().startswith("drop(")
+    releases = {mutant["id"] for mutant in mutants if is_drop(mutant)}
     unviable = {}
     for mutant in mutants:
         mutant["place"] = place(files[mutant["file"]], mutant)
         if mutant["place"] is None:
-            unviable[mutant["id"]] = "a let chain knows no `||`"
+            unviable[mutant["id"]] = "a let chain knows no `||`, a function returns one type of iterator"
     while True:
         ranges = {}
         for name, file in files.items():
             of_file = [m for m in mutants if m["file"] == name and m["id"] not in unviable]
             text, ranges[name] = written(file, of_file)
             file.path.write_bytes(text)
-        refused = complaints(copy, ranges, arms)
+        refused = complaints(copy, ranges, arms, releases)
         if not refused:
             break
         unviable |= refused

@@ -12,7 +12,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Postgres, Row as _};
 
 use super::open::{self, Settings};
-use super::{alone, audit};
+use super::{audit, member};
 use crate::core::ids::Timestamp;
 use crate::store::Error;
 use crate::store::journal::Summed;
@@ -196,7 +196,7 @@ pub async fn copy(from: &Path, to: &Settings, now: Timestamp) -> Result<Copied, 
     open::migrate(&mut conn).await?;
     let mut target = conn.begin().await?;
     target.execute(audit::UNHURRIED).await?;
-    alone::keep_off(&mut target).await?;
+    member::keep_off(&mut target).await?;
     refuse_full(&mut target).await?;
     let mut rows = 0;
     for table in &TABLES {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlx::{PgConnection, PgPool};
 
 use super::history::History;
-use super::{Failed, feeds, head, holds, outbox, sessions, slots, write};
+use super::{Failed, feeds, files, head, holds, outbox, sessions, slots, write};
 use crate::store::Error;
 use crate::store::write::Write;
 
@@ -84,6 +84,8 @@ async fn apply(conn: &mut PgConnection, write: &Write) -> Result<(), Error> {
             outbox::append(conn, &told).await
         }
         Write::SaveStock { manager, stock } => feeds::save_stock(conn, *manager, stock).await,
+        Write::NoteBatch { batch } => files::note(conn, batch, batch.old()).await,
+        Write::ForgetFile { file } => files::forget(conn, *file).await,
         Write::Hold { hold } => holds::hold(conn, hold).await,
         Write::Release { scope, reasons } => holds::remove(conn, scope, reasons).await,
         Write::Regress { at, cause } => head::regress(conn, *at, cause).await,

@@ -14,7 +14,7 @@ pub(super) const HOLDS: &str = "holds";
 pub(super) const EVENTS: &str = "events";
 /// The making of webhooks.
 pub(super) const WEBHOOKS: &str = "webhooks";
-/// The daemon that works on the database; held by a session.
+/// The daemons that work on the database; each holds it by a session, and shares it.
 pub(super) const DAEMON: &str = "daemon";
 
 const SHARED: &str = "SELECT pg_advisory_xact_lock_shared($1)";

@@ -13,7 +13,10 @@ use super::locks;
 use crate::store::Error;
 
 /// Only ever added to; the schema version is their number.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/postgres/0001_initial.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/postgres/0001_initial.sql"),
+    include_str!("../migrations/postgres/0002_several_daemons.sql"),
+];
 
 /// How long a connection may take to be made, and a verb to get one.
 const CONNECT: Duration = Duration::from_secs(10);

@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use super::cells::Cells;
 use super::holds::{self, Held};
+use crate::core::change::Change;
 use crate::core::effect::{Class, Lane};
 use crate::core::identity::Identity;
 use crate::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use crate::core::index::{Kind, Row};
-use crate::core::state::Change;
 use crate::store::common::Stops;
 use crate::store::{Claim, Counts, Due, DueQuery, Error, JournalRow, ListQuery, Loaded};
 

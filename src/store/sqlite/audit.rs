@@ -6,8 +6,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::cells::Cells;
 use super::open;
+use crate::core::change::Change;
 use crate::core::ids::{IdentityId, Timestamp};
-use crate::core::state::Change;
 use crate::store::journal::{Audit, Hash, Heads, Summed, Walk};
 use crate::store::{Error, JournalRow};
 

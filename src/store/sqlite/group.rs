@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::open::{LITTLE, MUCH};
-use super::{feeds, head, holds, outbox, sessions, slots, write};
+use super::{feeds, files, head, holds, outbox, sessions, slots, write};
 use crate::store::Error;
 use crate::store::write::Write;
 
@@ -62,6 +62,8 @@ impl Order {
             Write::ChangeSession { id, change } => sessions::change(conn, *id, *change),
             Write::DeleteSession { id, now } => sessions::delete(conn, *id, *now),
             Write::SaveStock { manager, stock } => feeds::save_stock(conn, *manager, stock),
+            Write::NoteBatch { batch } => files::note(conn, batch, batch.old()),
+            Write::ForgetFile { file } => files::forget(conn, *file),
             Write::Hold { hold } => holds::put(conn, hold),
             Write::Regress { at, cause } => head::regress(conn, *at, cause),
             Write::Release { scope, reasons } => holds::remove(conn, scope, reasons),

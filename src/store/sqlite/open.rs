@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::store::Error;
 
 /// Only ever added to; the schema version is their number.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/sqlite/0001_initial.sql"),
     include_str!("../migrations/sqlite/0002_events.sql"),
     include_str!("../migrations/sqlite/0003_client_sessions.sql"),
@@ -22,6 +22,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/sqlite/0006_stock.sql"),
     include_str!("../migrations/sqlite/0007_owed_since.sql"),
     include_str!("../migrations/sqlite/0008_fewer_pages.sql"),
+    include_str!("../migrations/sqlite/0009_files.sql"),
 ];
 
 /// "OAdp": marks the file as ours.
@@ -29,6 +30,9 @@ const APPLICATION_ID: i64 = 0x4F41_6470;
 
 /// Only an operator's own `sqlite3` can be in the way.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const LOCK_TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// How much of the file the writing connection keeps in memory, and after how many pages of the log they go into the file.
 pub(super) struct Room {
@@ -70,17 +74,27 @@ pub(super) struct Place {
     _lock: File,
 }
 
+/// A program that its former owner was just starting has it for a moment, too.
+fn take_lock(lock: &File) -> Result<(), TryLockError> {
+    for _ in 1..LOCK_TRIES {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(BETWEEN_TRIES),
+            taken => return taken,
+        }
+    }
+    lock.try_lock()
+}
+
 impl Place {
     /// Makes the file where there is none, and takes the lock.
     pub(super) fn take(path: &Path) -> Result<Self, Error> {
         let path = resolve(path)?;
         let lock_path = beside(&path, ".lock");
         let lock = private(&lock_path, OpenOptions::new().create(true))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::InUse),
-            Err(TryLockError::Error(error)) => return Err(failed("lock", &lock_path, &error)),
-        }
+        take_lock(&lock).map_err(|error| match error {
+            TryLockError::WouldBlock => Error::InUse,
+            TryLockError::Error(error) => failed("lock", &lock_path, &error),
+        })?;
         let log = beside(&path, "-wal").metadata();
         let crashed = log.is_ok_and(|log| log.len() > 0);
         if !path.exists() {

@@ -7,6 +7,7 @@ use origo_adapter::core::hold::{HoldReason, HoldScope};
 use origo_adapter::core::ids::{AcsSystemId, IdentityId};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::core::stock::Stock;
+use origo_adapter::store::files::{Batch, File};
 use origo_adapter::store::journal::Summed;
 use origo_adapter::store::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
@@ -72,6 +73,22 @@ impl Store for Broken {
     }
 
     fn save_stock(&self, _: AcsSystemId, _: Stock) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn claim_reading(&self, _: AcsSystemId, _: Timestamp, _: Timestamp) -> Verb<'_, bool> {
+        gone()
+    }
+
+    fn note_batch(&self, _: Batch) -> Verb<'_, ()> {
+        gone()
+    }
+
+    fn load_file(&self, _: Uuid) -> Verb<'_, Option<File>> {
+        gone()
+    }
+
+    fn forget_file(&self, _: Uuid) -> Verb<'_, ()> {
         gone()
     }
 

@@ -10,6 +10,7 @@ mod verdict;
 use std::thread;
 use std::time::Duration;
 
+pub(crate) use self::story::faults;
 use self::story::{Story, Struck};
 use crate::support::machine::{asked, at_once, tell};
 

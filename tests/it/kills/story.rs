@@ -397,7 +397,7 @@ impl Blow {
 
 /// The standard mix for even seeds, far more for odd ones. Of the events none is missing: a phone of which
 /// nobody tells is found within minutes, in virtual time (see `simulation`).
-fn faults(seed: u64, dice: &mut Dice) -> Value {
+pub(crate) fn faults(seed: u64, dice: &mut Dice) -> Value {
     let mut faults = json!({
         "preset": "standard",
         "event_missing": 0.0,

@@ -97,13 +97,13 @@ fn deadlines<'a>(
         .collect()
 }
 
-/// A moment ahead in units, rounded up; coarser the further away; 0 once it has come.
+/// A moment ahead in units, rounded up; coarser the further away, but never as coarse as twice as far; 0 once it has come.
 fn ahead(now: Timestamp, at: Timestamp) -> Timestamp {
     let units = (at.0 - now.0 + UNIT - 1).max(0) / UNIT;
     Timestamp(if units <= 20 {
         units
     } else {
-        20 + i64::from(units.ilog2())
+        20 + i64::from((units - 1).ilog2())
     })
 }
 
@@ -172,7 +172,7 @@ impl Blur {
     /// The age by how often it doubled: what is looked for doubles its waiting, and gives up after a day.
     fn doubled(&self, at: Timestamp) -> Timestamp {
         let units = ((self.now.0 - at.0) / UNIT).clamp(0, DAY);
-        Timestamp(i64::from((units + 1).ilog2()))
+        Timestamp(i64::from(i64::BITS - units.leading_zeros()))
     }
 
     fn identity(&self, identity: &mut Identity) {

@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use origo_adapter::core::change::Change;
 use origo_adapter::core::effect::{Class, Effect, Lane, Owed};
 use origo_adapter::core::identity::{Identity, InFlight};
 use origo_adapter::core::ids::{IdentityId, Timestamp};
 use origo_adapter::core::index::{self, remote};
 use origo_adapter::core::observation::{Event, Fault, Observation};
 use origo_adapter::core::policy::Policy;
-use origo_adapter::core::state::Change;
 use origo_adapter::core::wish::Wish;
 use origo_adapter::core::{plan, step};
 use serde::{Deserialize, Serialize};

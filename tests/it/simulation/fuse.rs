@@ -9,6 +9,7 @@ use origo_adapter::core::hold::{HoldReason, HoldScope};
 use origo_adapter::core::ids::{AcsSystemId, IdentityId, Timestamp};
 use origo_adapter::core::index::{Kind, Row};
 use origo_adapter::core::stock::Stock;
+use origo_adapter::store::files::{Batch, File};
 use origo_adapter::store::journal::Summed;
 use origo_adapter::store::{
     ClientSession, Commit, Counts, Delivery, DeliveryClaim, Due, DueQuery, Error, Event,
@@ -176,6 +177,23 @@ impl Store for FusedStore {
     }
     fn save_stock(&self, manager: AcsSystemId, stock: Stock) -> Verb<'_, ()> {
         fused!(self, self.store.save_stock(manager, stock))
+    }
+    fn claim_reading(
+        &self,
+        manager: AcsSystemId,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Verb<'_, bool> {
+        fused!(self, self.store.claim_reading(manager, now, lease_until))
+    }
+    fn note_batch(&self, batch: Batch) -> Verb<'_, ()> {
+        fused!(self, self.store.note_batch(batch))
+    }
+    fn load_file(&self, file: Uuid) -> Verb<'_, Option<File>> {
+        fused!(self, self.store.load_file(file))
+    }
+    fn forget_file(&self, file: Uuid) -> Verb<'_, ()> {
+        fused!(self, self.store.forget_file(file))
     }
     fn load_feed(&self, manager: AcsSystemId) -> Verb<'_, Option<Feed>> {
         fused!(self, self.store.load_feed(manager))

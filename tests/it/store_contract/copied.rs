@@ -211,9 +211,7 @@ async fn neither_may_be_at_work() {
     fill(&store).await;
     assert!(matches!(place.copy().await, Err(Error::InUse)));
     drop(store);
-    let daemon = Postgres::open_alone(&place.database.settings())
-        .await
-        .unwrap();
+    let daemon = Postgres::join(&place.database.settings()).await.unwrap();
     assert!(matches!(place.copy().await, Err(Error::InUse)));
     drop(daemon);
 }

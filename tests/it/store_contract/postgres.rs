@@ -6,7 +6,7 @@ use std::time::Duration;
 use origo_adapter::core::announce::EventType;
 use origo_adapter::core::hold::{HoldReason, HoldScope};
 use origo_adapter::core::index::Kind;
-use origo_adapter::store::postgres::{Postgres, audit, migrate};
+use origo_adapter::store::postgres::{Over, Postgres, audit, migrate};
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::store::{
     ClaimChange, Commit, DeliveryClaim, Error, EventQuery, Grant, Options, StandingHold, Store,
@@ -75,7 +75,7 @@ async fn what_lost_an_acknowledged_commit_is_not_used() {
         let found = bed.store.load(id(1)).await;
         assert!(matches!(found, Err(Error::Database(_))), "{found:?}");
     }
-    bed.store.went_back().await;
+    assert_eq!(bed.store.over().await, Over::WentBack);
     let refused = bed.store.ping().await.unwrap_err();
     assert!(
         format!("{refused:?}").contains("lost transactions"),
@@ -411,7 +411,7 @@ async fn makes_its_schema_once_whoever_comes_first() {
         heads.insert(opened.unwrap().head().await.unwrap().database);
     }
     assert_eq!(heads.len(), 1);
-    assert_eq!(migrate(&database.settings()).await.unwrap(), (1, 1));
+    assert_eq!(migrate(&database.settings()).await.unwrap(), (2, 2));
 }
 
 #[tokio::test]
@@ -444,21 +444,19 @@ async fn refuses_what_is_not_ours() {
 }
 
 #[tokio::test]
-async fn keeps_a_second_daemon_out_and_lets_the_next_in() {
+async fn daemons_share_a_database_and_keep_off_who_changes_it_as_a_whole() {
     let Some(database) = Database::new() else {
         return;
     };
     let settings = database.settings();
-    let first = Postgres::open_alone(&settings).await.unwrap();
-    assert!(matches!(
-        Postgres::open_alone(&settings).await,
-        Err(Error::InUse)
-    ));
-    assert!(matches!(migrate(&settings).await, Err(Error::InUse)));
+    let first = Postgres::join(&settings).await.unwrap();
+    let second = Postgres::join(&settings).await.unwrap();
     first.ping().await.unwrap();
     drop(first);
-    let next = Postgres::open_alone(&settings).await.unwrap();
-    next.ping().await.unwrap();
+    assert!(matches!(migrate(&settings).await, Err(Error::InUse)));
+    second.ping().await.unwrap();
+    drop(second);
+    assert_eq!(migrate(&settings).await.unwrap(), (2, 2));
 }
 
 #[tokio::test]
@@ -469,7 +467,7 @@ async fn a_daemon_that_lost_its_lock_does_nothing_until_it_has_it_again() {
     let Some(database) = Database::new() else {
         return;
     };
-    let store = Postgres::open_alone(&database.settings()).await.unwrap();
+    let store = Postgres::join(&database.settings()).await.unwrap();
     let mut conn = database.connect().await;
     let holder: i32 = conn.fetch_one(LOCK).await.unwrap().get(0);
     // Another has it as soon as it is free.

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::slice::from_ref;
 
 use origo_adapter::core::effect::{Class, Lane};
-use origo_adapter::core::ids::{AcsSystemId, PartNumber, PhoneId};
+use origo_adapter::core::ids::{AcsSystemId, ParentId, PartNumber, PhoneId};
 use origo_adapter::core::index::{Kind, Row};
+use origo_adapter::store::files::{Batch, File};
 use origo_adapter::store::journal::{ROOT, verify_journal};
 use origo_adapter::store::{Commit, Error, Feed, Grant, ListQuery, Store};
 use uuid::Uuid;
 
 use super::put;
 use super::samples::{
-    MANAGER, adding, at, change, commit, id, owing, read_user, row, slot, taken_at, taking,
+    MANAGER, adding, at, change, commit, id, owing, read_user, row, slot, taken_at, taking, token,
 };
 
 pub(super) async fn ids_are_exclusive(store: &dyn Store) {
@@ -222,6 +223,43 @@ pub(super) async fn filters_lists(store: &dyn Store) {
     assert_eq!(rows, [child], "a row comes back whole");
 }
 
+pub(super) async fn remembers_batches_of_a_file_for_a_while(store: &dyn Store) {
+    let file = token(7);
+    assert_eq!(store.load_file(file).await.unwrap(), None);
+    let batch = |ids: &[u128], refused, minute: i64| Batch {
+        file,
+        kept: ids
+            .iter()
+            .map(|id| ParentId(Uuid::from_u128(*id)))
+            .collect(),
+        refused,
+        now: at(minute * 60_000),
+    };
+    store.note_batch(batch(&[], 0, 1)).await.unwrap();
+    assert_eq!(store.load_file(file).await.unwrap(), Some(File::default()));
+    store.note_batch(batch(&[1, 2], 1, 2)).await.unwrap();
+    store.note_batch(batch(&[2, 3], 2, 3)).await.unwrap();
+    let whole = store.load_file(file).await.unwrap().unwrap();
+    assert_eq!(whole.refused, 3);
+    let kept: Vec<u128> = whole.kept.iter().map(|id| id.0.as_u128()).collect();
+    assert_eq!(kept, [1, 2, 3]);
+    let other = Batch {
+        file: token(8),
+        ..batch(&[4], 0, 12)
+    };
+    store.note_batch(other).await.unwrap();
+    let left = store.load_file(file).await.unwrap().unwrap();
+    assert_eq!(left.kept.len(), 3, "ten minutes are not over for all of it");
+    let other = Batch {
+        file: token(8),
+        ..batch(&[5], 0, 14)
+    };
+    store.note_batch(other).await.unwrap();
+    assert_eq!(store.load_file(file).await.unwrap(), None);
+    store.forget_file(token(8)).await.unwrap();
+    assert_eq!(store.load_file(token(8)).await.unwrap(), None);
+}
+
 pub(super) async fn remembers_feeds(store: &dyn Store) {
     assert_eq!(store.load_feed(MANAGER).await.unwrap(), None);
     for cursor in [5, 6] {
@@ -229,6 +267,7 @@ pub(super) async fn remembers_feeds(store: &dyn Store) {
             cursor: at(cursor),
             page: Some(7),
             gaps: 1,
+            deaf: cursor == 6,
         };
         let seen = vec![(format!("e{cursor}"), at(cursor))];
         let saved = store.save_feed(MANAGER, feed.clone(), seen, at(5));

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use origo_adapter::core::change::Change;
 use origo_adapter::core::effect::{Class, Effect, Lane, Owed};
 use origo_adapter::core::identity::Identity;
 use origo_adapter::core::ids::{AcsSystemId, HidUserId, IdentityId, Timestamp};
 use origo_adapter::core::index::{Kind, Row};
-use origo_adapter::core::state::Change;
 use origo_adapter::store::{Claim, ClaimChange, Commit, DueQuery, Slot, Window};
 use uuid::Uuid;
 

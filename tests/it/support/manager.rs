@@ -10,7 +10,7 @@ use origo_adapter::core::window::READING_SHARE;
 use origo_adapter::engine::Engine;
 use origo_adapter::gate::{Forbidden, Gate};
 use origo_adapter::manager::histogram::Histogram;
-use origo_adapter::manager::{Echo, Manager, Polling, Progress, Shelf};
+use origo_adapter::manager::{Echo, Manager, Polling, Progress, Reading, Shelf};
 use origo_adapter::origo::{Client, Sending, Settings, Transport};
 
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -61,6 +61,7 @@ pub(crate) fn hq(id: AcsSystemId, transport: Arc<dyn Transport>, engine: &Arc<En
         gate: Gate::default(),
         feed_gate: Gate::default(),
         forbidden: Forbidden::default(),
+        reading: Reading::default(),
         progress: Progress::default(),
         stock: Shelf::default(),
         adopt: tokio::sync::Notify::default(),

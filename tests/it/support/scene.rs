@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use origo_adapter::core::change::Change;
 use origo_adapter::core::effect::{Effect, Lane, Owed};
 use origo_adapter::core::identity::{
     DoubtStage, Enrollment, Identity, InFlight, Key, Phone, Profile,
@@ -17,7 +18,7 @@ use origo_adapter::core::observation::{
     Happening, InvitationSeen, InvitationStatus, Observation, UserSeen,
 };
 use origo_adapter::core::policy::{DriftPolicy, ManagerPolicy, PhonePolicy, Policy};
-use origo_adapter::core::state::{self, Change};
+use origo_adapter::core::state;
 use origo_adapter::core::wish::Wish;
 use origo_adapter::core::{Step, plan, step};
 use uuid::Uuid;

@@ -1,7 +1,8 @@
-//! One daemon on a database: a lock that a connection of its own holds as long as it lives.
+//! The daemons of a database: each has a lock that a connection of its own holds as long as it lives. They share it;
+//! who changes the database as a whole has it alone, and so while no daemon runs.
 //!
-//! Losing it harms nothing that claims and revisions do not guard anyway; it keeps the second daemon from starting. The
-//! only place that knows of it.
+//! Claims, revisions and leases are what keeps several daemons apart: losing the lock harms none of that. The only place
+//! that knows of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +16,9 @@ use super::locks::{self, number};
 use super::open::{self, Settings};
 use crate::store::Error;
 
-const TAKE: &str = "SELECT pg_try_advisory_lock($1)";
+const SHARE: &str = "SELECT pg_try_advisory_lock_shared($1)";
 const KEEP_OFF: &str = "SELECT pg_try_advisory_xact_lock($1)";
-/// The database needs a moment to notice that a daemon was killed.
+/// The database needs a moment to notice that somebody was killed.
 const TRIES: u32 = 20;
 const BETWEEN: Duration = Duration::from_millis(250);
 /// How often it is looked whether the connection lives, and how long that may take.
@@ -25,23 +26,26 @@ const LOOK: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// The lock; dropped, it is free.
-pub(super) struct Alone {
+pub(super) struct Member {
     held: Arc<AtomicBool>,
     keeper: JoinHandle<()>,
 }
 
-impl Alone {
-    /// Refused with [`Error::InUse`] where another daemon has it.
-    pub(super) async fn take(settings: &Settings, history: &Arc<History>) -> Result<Self, Error> {
+impl Member {
+    /// Becomes one of the daemons of a database whose schema is up to date then. Refused with [`Error::InUse`] where
+    /// somebody has it alone.
+    pub(super) async fn join(settings: &Settings, history: &Arc<History>) -> Result<Self, Error> {
         let mut conn = open::connect(settings).await?;
         let mut tries = 1;
-        while !lock(&mut conn).await? {
+        while !share(&mut conn).await? {
             if tries == TRIES {
                 return Err(Error::InUse);
             }
             tries += 1;
             tokio::time::sleep(BETWEEN).await;
         }
+        open::migrate(&mut conn).await?;
+        history.settle(&mut conn).await?;
         let held = Arc::new(AtomicBool::new(true));
         let again = Again {
             settings: settings.clone(),
@@ -57,42 +61,53 @@ impl Alone {
             return Ok(());
         }
         Err(Error::Database(
-            "the connection that keeps other daemons off the database is lost".into(),
+            "the connection that says that this daemon works on the database is lost".into(),
         ))
     }
 }
 
 /// Refused with [`Error::InUse`] where a daemon has the database; to the end of the transaction none gets it.
 pub(super) async fn keep_off(transaction: &mut PgConnection) -> Result<(), Error> {
-    let query = sqlx::query(KEEP_OFF).bind(number(locks::DAEMON));
-    if query.fetch_one(transaction).await?.try_get(0)? {
-        return Ok(());
+    for tried in 1..=TRIES {
+        let query = sqlx::query(KEEP_OFF).bind(number(locks::DAEMON));
+        if query.fetch_one(&mut *transaction).await?.try_get(0)? {
+            return Ok(());
+        }
+        if tried < TRIES {
+            tokio::time::sleep(BETWEEN).await;
+        }
     }
     Err(Error::InUse)
 }
 
-impl Drop for Alone {
+impl Drop for Member {
     fn drop(&mut self) {
         self.keeper.abort();
     }
 }
 
-async fn lock(conn: &mut PgConnection) -> Result<bool, Error> {
-    let query = sqlx::query(TAKE).bind(number(locks::DAEMON));
+async fn share(conn: &mut PgConnection) -> Result<bool, Error> {
+    let query = sqlx::query(SHARE).bind(number(locks::DAEMON));
     let row = tokio::time::timeout(ANSWER, query.fetch_one(conn)).await;
     let row = row.map_err(|late| Error::Database(Box::new(late)))??;
     Ok(row.try_get(0)?)
 }
 
-/// Looks after it, and takes it again where it was lost.
+/// Looks after it, and takes it again where it was lost; refuses verbs only where that does not work at once.
 async fn keep(mut conn: PgConnection, again: Again, held: Arc<AtomicBool>) {
     loop {
         while matches!(tokio::time::timeout(ANSWER, conn.ping()).await, Ok(Ok(()))) {
             tokio::time::sleep(LOOK).await;
         }
-        held.store(false, Ordering::Release);
-        conn = again.connection().await;
-        held.store(true, Ordering::Release);
+        conn = match again.once().await {
+            Ok(Some(conn)) => conn,
+            Ok(None) | Err(_) => {
+                held.store(false, Ordering::Release);
+                let conn = again.connection().await;
+                held.store(true, Ordering::Release);
+                conn
+            }
+        };
     }
 }
 
@@ -112,11 +127,10 @@ impl Again {
         }
     }
 
-    /// Compares first, whoever has the lock by now: nobody else may know what was lost.
+    /// Other connections are of no use before this one has settled.
     async fn once(&self) -> Result<Option<PgConnection>, Error> {
         let mut conn = open::connect(&self.settings).await?;
-        let compared = tokio::time::timeout(ANSWER, self.history.compare(&mut conn)).await;
-        compared.map_err(|late| Error::Database(Box::new(late)))??;
-        Ok(lock(&mut conn).await?.then_some(conn))
+        self.history.settle(&mut conn).await?;
+        Ok(share(&mut conn).await?.then_some(conn))
     }
 }

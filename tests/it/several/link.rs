@@ -1,0 +1,122 @@
+//! A way between a daemon and somebody that can be cut: then nothing comes through, and nobody is told.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Odd while it is cut. What was on its way when it was cut never arrives.
+#[derive(Clone, Default)]
+pub(super) struct Link(Arc<AtomicU64>);
+
+trait Stream: Read + Write + Send + Sized + 'static {
+    fn again(&self) -> Self;
+    fn close(&self);
+}
+
+impl Stream for TcpStream {
+    fn again(&self) -> Self {
+        self.try_clone().unwrap()
+    }
+
+    fn close(&self) {
+        self.shutdown(Shutdown::Both).ok();
+    }
+}
+
+impl Stream for UnixStream {
+    fn again(&self) -> Self {
+        self.try_clone().unwrap()
+    }
+
+    fn close(&self) {
+        self.shutdown(Shutdown::Both).ok();
+    }
+}
+
+impl Link {
+    /// From an address of its own to another; returns it with that.
+    pub(super) fn to(target: &str) -> (Self, String) {
+        let link = Self::default();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (taken, target) = (link.clone(), target.to_owned());
+        thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let target = target.clone();
+                taken.join(near, move || TcpStream::connect(target).ok());
+            }
+        });
+        (link, address)
+    }
+
+    /// The same between socket files.
+    pub(super) fn between(near: &Path, far: &Path) -> Self {
+        let link = Self::default();
+        let listener = UnixListener::bind(near).unwrap();
+        let (taken, far) = (link.clone(), far.to_owned());
+        thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let far = far.clone();
+                taken.join(near, move || UnixStream::connect(far).ok());
+            }
+        });
+        link
+    }
+
+    pub(super) fn cut(&self) {
+        assert!(!self.is_cut());
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// What was connected stays lost; new connections come through.
+    pub(super) fn mend(&self) {
+        assert!(self.is_cut());
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn is_cut(&self) -> bool {
+        self.0.load(Ordering::SeqCst) % 2 == 1
+    }
+
+    fn join<S: Stream>(&self, near: S, far: impl FnOnce() -> Option<S> + Send + 'static) {
+        let link = self.clone();
+        thread::spawn(move || {
+            while link.is_cut() {
+                thread::sleep(LOOK);
+            }
+            let since = link.0.load(Ordering::SeqCst);
+            let Some(far) = far() else {
+                return near.close();
+            };
+            let (back, there) = (near.again(), far.again());
+            let answers = link.clone();
+            thread::spawn(move || answers.carry(since, there, back));
+            link.carry(since, near, far);
+        });
+    }
+
+    fn carry<S: Stream>(&self, since: u64, mut from: S, mut to: S) {
+        let mut bytes = [0; 16 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            if self.0.load(Ordering::SeqCst) != since {
+                // Whoever sends is not told before it could come through again.
+                while self.is_cut() {
+                    thread::sleep(LOOK);
+                }
+                break;
+            }
+            if to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        from.close();
+        to.close();
+    }
+}

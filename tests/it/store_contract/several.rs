@@ -1,0 +1,222 @@
+//! Several daemons on one `PostgreSQL` database: what they have in common, and what one tells the others.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use origo_adapter::core::ids::{AcsSystemId, Timestamp};
+use origo_adapter::store::Store as _;
+use origo_adapter::store::postgres::{CommonTime, HostTime, Offsets, Over, Postgres};
+use sqlx::Executor as _;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::samples::{at, commit};
+use crate::support::cluster::Database;
+
+const MANAGER: AcsSystemId = AcsSystemId(Uuid::from_u128(77));
+
+/// A daemon with a host whose clocks are what they are.
+struct Daemon {
+    time: CommonTime,
+    began: Instant,
+    /// Milliseconds that the wall clock and the time since boot are moved by.
+    moved: Mutex<(i64, u64)>,
+    offsets: Offsets,
+}
+
+impl Daemon {
+    async fn join(database: &Database, wall: i64, boot: u64) -> Self {
+        let store = Postgres::join(&database.settings()).await.unwrap();
+        let mut daemon = Self {
+            time: CommonTime::of(&store),
+            began: Instant::now(),
+            moved: Mutex::new((wall, boot)),
+            offsets: Offsets::default(),
+        };
+        daemon.agree().await;
+        daemon
+    }
+
+    fn host(&self) -> HostTime {
+        host(self.began, &self.moved)
+    }
+
+    fn passes(&self, ms: u64) {
+        self.moved.lock().unwrap().1 += ms;
+    }
+
+    async fn agree(&mut self) {
+        let (began, moved) = (self.began, &self.moved);
+        self.offsets = self.time.agree(|| host(began, moved)).await.unwrap();
+    }
+
+    fn now(&self) -> i64 {
+        self.host().now.0 + self.offsets.wall
+    }
+
+    fn boottime(&self) -> i64 {
+        ms(self.host().boottime) + self.offsets.boot
+    }
+}
+
+fn host(began: Instant, moved: &Mutex<(i64, u64)>) -> HostTime {
+    let (wall, boot) = *moved.lock().unwrap();
+    let since = began.elapsed();
+    HostTime {
+        now: Timestamp(wall + ms(since)),
+        boottime: since + Duration::from_millis(boot),
+    }
+}
+
+fn ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap()
+}
+
+/// Within what the machine may take to ask twice.
+fn assert_near(one: i64, other: i64) {
+    assert!((one - other).abs() < 250, "{one} and {other}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_agree_on_the_time_whatever_their_clocks_say() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let first = Daemon::join(&database, 0, 5_000_000).await;
+    let second = Daemon::join(&database, 1_900_000_000_000, 17).await;
+    assert_near(first.now(), second.now());
+    assert_near(first.boottime(), second.boottime());
+    // Nobody else is there any more: time goes on.
+    drop((first, second));
+    let third = Daemon::join(&database, -5, 70_000).await;
+    let again = Daemon::join(&database, 99, 1).await;
+    assert_near(third.boottime(), again.boottime());
+    assert_near(third.now(), again.now());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_falls_behind_catches_up_slowly_and_nobody_goes_back() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let mut first = Daemon::join(&database, 0, 0).await;
+    let mut second = Daemon::join(&database, 0, 0).await;
+    let before = (first.offsets.boot, second.offsets.boot);
+    first.passes(100_000);
+    second.passes(95_000);
+    first.agree().await;
+    second.agree().await;
+    assert_eq!(first.offsets.boot, before.0, "it is ahead");
+    let caught_up = second.offsets.boot - before.1;
+    assert!((95..=100).contains(&caught_up), "{caught_up} of 95 s");
+    // Nearer than what is mismeasured, nobody moves.
+    second.passes(4_950);
+    let before = second.offsets.boot;
+    second.agree().await;
+    assert_eq!(second.offsets.boot, before);
+}
+
+/// The database's clock only serves to compare: all are as far from it as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_in_takes_the_time_of_those_who_are_there() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let mut first = Daemon::join(&database, 0, 0).await;
+    first.passes(7_200_000);
+    first.agree().await;
+    let second = Daemon::join(&database, 0, 0).await;
+    assert_near(first.boottime(), second.boottime());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_daemon_reads_while_its_lease_lasts() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let first = Postgres::join(&database.settings()).await.unwrap();
+    let second = Postgres::join(&database.settings()).await.unwrap();
+    let claim = async |store: &Postgres, now: i64, until: i64| {
+        let claimed = store.claim_reading(MANAGER, at(now), at(until));
+        claimed.await.unwrap()
+    };
+    assert!(claim(&first, 0, 60).await);
+    assert!(!claim(&second, 59, 100).await);
+    assert!(claim(&first, 59, 90).await, "it goes on");
+    assert!(!claim(&second, 60, 100).await);
+    assert!(claim(&second, 90, 120).await, "its time is over");
+    assert!(!claim(&first, 91, 200).await);
+    assert!(claim(&second, 100, 100).await, "it gives it back");
+    assert!(claim(&first, 100, 160).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_tells_all_hear() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let first = Postgres::join(&database.settings()).await.unwrap();
+    let second = Postgres::join(&database.settings()).await.unwrap();
+    let mut ears = [first.news().await.unwrap(), second.news().await.unwrap()];
+    second.tell(MANAGER).await.unwrap();
+    for news in &mut ears {
+        assert_eq!(news.next().await.unwrap(), MANAGER);
+    }
+}
+
+/// Whoever did not see what was lost begins anew as well, once another one has marked it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_of_one_ends_the_others() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let first = Postgres::join(&database.settings()).await.unwrap();
+    let mut other = Daemon::join(&database, 0, 0).await;
+    other.agree().await;
+    first.regress(Some(at(7)), "head".into()).await.unwrap();
+    CommonTime::of(&first)
+        .agree(|| other.host())
+        .await
+        .expect("it knows of its own mark");
+    let store = Postgres::join(&database.settings()).await.unwrap();
+    let mut late = CommonTime::of(&store);
+    late.agree(|| other.host())
+        .await
+        .expect("and who finds it at its start");
+    let (began, moved) = (other.began, &other.moved);
+    assert!(other.time.agree(|| host(began, moved)).await.is_err());
+    assert_eq!(other.time.store().over().await, Over::Marked);
+    first.regress(None, "reading".into()).await.unwrap();
+    first.ping().await.unwrap();
+    late.agree(|| host(began, moved))
+        .await
+        .expect("it has caught up");
+}
+
+/// Another server took over: nobody knows yet whether something is lost, so all wait, and who knows may say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_failover_nothing_is_done_for_a_while() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let first = Postgres::join(&database.settings()).await.unwrap();
+    first.commit(commit(1, 0)).await.unwrap();
+    let standby = database.copy();
+    database.taken_over_by(standby);
+    let failed_over = Instant::now();
+    let settings = database.settings();
+    let (second, ()) = tokio::join!(Postgres::join(&settings), async {
+        // Whatever is tried meanwhile, it is not done.
+        while first.commit(commit(2, 0)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    second.unwrap().ping().await.unwrap();
+    let waited = failed_over.elapsed();
+    assert!(waited >= Duration::from_secs(20), "{waited:?}");
+    let mut conn = database.connect().await;
+    let settled = "SELECT 1 FROM head WHERE lineage LIKE '________/%'";
+    conn.fetch_one(settled).await.expect("they agreed");
+    let third = Postgres::join(&database.settings()).await.unwrap();
+    third.ping().await.unwrap();
+}

@@ -458,6 +458,23 @@ impl Enrollment {
         }
     }
 
+    /// The user is known by now, and is not this one: what was asked about this one is about somebody else.
+    #[must_use]
+    pub fn is_not(&self, id: &HidUserId) -> bool {
+        match &self.user.state {
+            CmUserState::Present { id: known, .. } | CmUserState::Deleting { id: known, .. } => {
+                known != id
+            }
+            CmUserState::Absent
+            | CmUserState::Unsure { .. }
+            | CmUserState::Taken
+            | CmUserState::Found { .. }
+            | CmUserState::Conflict { .. }
+            | CmUserState::Refused(_)
+            | CmUserState::Gone => false,
+        }
+    }
+
     /// The automation takes in phones.
     #[must_use]
     pub fn is_running(&self) -> bool {

@@ -1,16 +1,79 @@
 //! Calls whose effects and answers cross, each story as short as it gets. A search through all orders of events found them.
 
 use origo_adapter::core::Timestamp;
+use origo_adapter::core::identity::InFlight;
 use origo_adapter::core::observation::{
-    Answer, CredentialStatus as Cs, Fault, InvitationStatus as Is, Rejection,
+    Answer, CredentialStatus as Cs, Fault, InvitationStatus as Is, Rejection, UserSeen,
 };
 use origo_adapter::core::wish::Wish;
 
 use crate::support::lanes::{invitation_lane, user_lane};
 use crate::support::scene::{
-    Scene, ada_as, automation_id, hid_user, invitation_seen, key_lane, key_seen, parent_id, secs,
-    wish_invite, wish_launch, wish_parent,
+    Scene, ada_as, automation_id, hid_user, invitation_seen, key_lane, key_seen, parent_id,
+    phone_seen, secs, wish_invite, wish_launch, wish_parent,
 };
+
+/// A create had no answer and may have been refused, a search by address found somebody else's user, whose read is under
+/// way when the late answer comes: ours is another one.
+fn ours_turns_up_while_another_is_read() -> (Scene, InFlight) {
+    let mut scene = Scene::new();
+    scene.wish(wish_launch(1));
+    scene.wish(wish_parent(1, 1));
+    let first = scene.start(&user_lane());
+    scene.fail(first.clone(), Fault::Unanswered);
+    scene.does(&user_lane(), Answer::UserFound(None));
+    scene.pass(30);
+    scene.fails(&user_lane(), Fault::Conflict);
+    scene.does(&user_lane(), Answer::UserFound(Some(hid_user("999"))));
+    assert_eq!(scene.user_state(), "found");
+    let read = scene.start(&user_lane());
+    assert_eq!(read.effect.name(), "read_user");
+    let seen = scene.user_seen(vec![invitation_seen("800", Is::Pending)], vec![]);
+    scene.answer(first, Answer::UserCreated(seen));
+    assert_eq!(scene.user_state(), "present");
+    (scene, read)
+}
+
+/// The model check found it: their phone was taken for ours, and a key was issued to it.
+#[test]
+fn a_read_of_somebody_elses_user_gives_nobody_their_phones() {
+    let (mut scene, read) = ours_turns_up_while_another_is_read();
+    let theirs = UserSeen {
+        id: hid_user("999"),
+        external_id: Some("somebody else".to_owned()),
+        ..scene.user_seen(vec![], vec![phone_seen("900", vec![])])
+    };
+    scene.answer(read, Answer::User(theirs));
+    assert!(scene.enrollment().phones.is_empty());
+    assert_eq!(scene.enrollment().user_id(), Some(&hid_user("700")));
+    assert!(!scene.owed.contains_key(&key_lane("900", 1)));
+}
+
+#[test]
+fn somebody_elses_user_that_is_gone_is_not_ours() {
+    let (mut scene, read) = ours_turns_up_while_another_is_read();
+    scene.fail(read, Fault::Gone);
+    assert_eq!(scene.enrollment().user.missing_since, None);
+    assert_eq!(scene.user_state(), "present");
+}
+
+/// What refuses a second create is the first one's user.
+#[test]
+fn a_refused_create_does_not_undo_the_late_answer_of_an_earlier_one() {
+    for fault in [Fault::Conflict, Fault::Rejected(Rejection::UserData)] {
+        let mut scene = Scene::new();
+        scene.wish(wish_launch(1));
+        let first = scene.start(&user_lane());
+        scene.fail(first.clone(), Fault::Unanswered);
+        scene.does(&user_lane(), Answer::UserFound(None));
+        scene.pass(30);
+        let second = scene.start(&user_lane());
+        let seen = scene.user_seen(vec![invitation_seen("800", Is::Pending)], vec![]);
+        scene.answer(first, Answer::UserCreated(seen));
+        scene.fail(second, fault);
+        assert_eq!(scene.user_state(), "present");
+    }
+}
 
 /// The first create had no answer, a search found nothing, the second was answered; with the time of the first.
 fn created_after_a_doubt() -> (Scene, Timestamp) {

@@ -236,12 +236,15 @@ pub(super) fn user_failed(
                 .trouble
                 .fail(&policy.retry_schedule, seed, now);
         }
+        // An earlier create was answered meanwhile: this is about its user.
+        (Fault::Conflict | Fault::Rejected(_), Some(_)) if enrollment.user_id().is_some() => {}
         (Fault::Conflict, Some(_)) => {
             enrollment.user.state = CmUserState::Taken;
         }
         (Fault::Rejected(Rejection::UserData), Some(_)) => {
             enrollment.user.state = CmUserState::Refused(Rejection::UserData);
         }
+        (Fault::Gone, None) if is_of_another(enrollment, &call.effect) => {}
         (Fault::Gone, None) if !searching => user_gone(enrollment, policy, call, now),
         // Deleting already, or nothing told: a read shows it.
         (Fault::Already | Fault::Unanswered, None) if deleting => {
@@ -262,6 +265,10 @@ pub(super) fn user_failed(
             .trouble
             .fail(&policy.retry_schedule, (id, call.effect.name()), now),
     }
+}
+
+fn is_of_another(enrollment: &Enrollment, read: &Effect) -> bool {
+    matches!(read, Effect::ReadUser { user } if enrollment.is_not(user))
 }
 
 /// HID does not know the user. A deletion's 404 is the end of it, and so is a read's long after the

@@ -26,7 +26,7 @@ pub struct Reading {
     pub now: Timestamp,
 }
 
-/// Notes a user with all that hangs below it.
+/// Notes a user with all that hangs below it; nothing where another one turned out to be the identity's meanwhile.
 pub fn note_user(
     policy: &Policy,
     identity: &mut Identity,
@@ -39,6 +39,9 @@ pub fn note_user(
     let Some(enrollment) = identity.enrollments.get_mut(&manager) else {
         return;
     };
+    if enrollment.is_not(&seen.id) {
+        return;
+    }
     let was_there = enrollment.user_id().is_some();
     let ours = seen.external_id.as_deref() == Some(external_id.as_str());
     let taken_over = enrollment.user.take_over.as_ref() == Some(&seen.id);

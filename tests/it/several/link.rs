@@ -85,14 +85,19 @@ impl Link {
         self.0.load(Ordering::SeqCst) % 2 == 1
     }
 
+    fn until_mended(&self) {
+        while self.is_cut() {
+            thread::sleep(LOOK);
+        }
+    }
+
     fn join<S: Stream>(&self, near: S, far: impl FnOnce() -> Option<S> + Send + 'static) {
         let link = self.clone();
         thread::spawn(move || {
-            while link.is_cut() {
-                thread::sleep(LOOK);
-            }
             let since = link.0.load(Ordering::SeqCst);
-            let Some(far) = far() else {
+            let Some(far) = far().filter(|_| !link.is_cut()) else {
+                // Nobody is there who could answer, or refuse.
+                link.until_mended();
                 return near.close();
             };
             let (back, there) = (near.again(), far.again());
@@ -107,9 +112,7 @@ impl Link {
         while let Ok(count @ 1..) = from.read(&mut bytes) {
             if self.0.load(Ordering::SeqCst) != since {
                 // Whoever sends is not told before it could come through again.
-                while self.is_cut() {
-                    thread::sleep(LOOK);
-                }
+                self.until_mended();
                 break;
             }
             if to.write_all(&bytes[..count]).is_err() {

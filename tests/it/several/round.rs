@@ -256,14 +256,13 @@ impl Round {
         if !is_right || live.len() != self.people || phones.len() != self.people {
             return Some(format!("live: {live:?}"));
         }
-        let shown = self.ask(1, "/adapter/status", &json!({}));
+        let children = json!({ "is_multi_phone_sync_credential": false, "limit": 500 });
+        let shown = self.ask(1, "/acs/credentials/list", &children);
         let shown = shown.unwrap_or_default();
-        let owed = &shown["status"]["owed"];
-        let is_idle = owed.as_object().is_some_and(|owed| {
-            let calls = owed.iter().filter(|(class, _)| *class != "sweep");
-            calls.into_iter().all(|(_, count)| *count == json!(0))
-        });
-        (!is_idle).then(|| format!("owed: {shown}"))
+        let children = shown["acs_credentials"].as_array();
+        let issued = children.into_iter().flatten();
+        let issued = issued.filter(|child| child["is_issued"] == true).count();
+        (issued != self.people).then(|| format!("{issued} of {} are issued", self.people))
     }
 }
 

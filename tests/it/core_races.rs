@@ -7,7 +7,7 @@ use origo_adapter::core::observation::{
 };
 use origo_adapter::core::wish::Wish;
 
-use crate::support::lanes::{invitation_lane, user_lane};
+use crate::support::lanes::{invitation_lane, read_lane, user_lane};
 use crate::support::scene::{
     Scene, ada_as, automation_id, hid_user, invitation_seen, key_lane, key_seen, parent_id,
     phone_seen, secs, wish_invite, wish_launch, wish_parent,
@@ -55,6 +55,39 @@ fn somebody_elses_user_that_is_gone_is_not_ours() {
     scene.fail(read, Fault::Gone);
     assert_eq!(scene.enrollment().user.missing_since, None);
     assert_eq!(scene.user_state(), "present");
+}
+
+/// Rounds of three daemons found it: one stood still with the answer in its hands, and the phone's events, which another one
+/// read, named a user that nobody knew.
+#[test]
+fn a_phone_that_registers_before_the_users_answer_is_taken_in_is_looked_for() {
+    let created = |seconds| {
+        let mut scene = Scene::new();
+        scene.wish(wish_launch(1));
+        let call = scene.start(&user_lane());
+        scene.pass(seconds);
+        let seen = scene.user_seen(vec![invitation_seen("800", Is::Pending)], vec![]);
+        scene.answer(call, Answer::UserCreated(seen));
+        scene
+    };
+    assert_eq!(created(1).enrollment().look, None);
+    let mut slow = created(2);
+    assert_eq!(slow.owes(&read_lane()), "confirm read_user +0");
+    let seen = slow.user_seen(vec![], vec![phone_seen("900", vec![])]);
+    slow.does(&read_lane(), Answer::User(seen));
+    assert!(slow.enrollment().has_phone());
+    assert_eq!(slow.enrollment().look, None);
+}
+
+#[test]
+fn a_phone_that_registers_before_a_late_answer_is_looked_for() {
+    let mut scene = Scene::new();
+    scene.wish(wish_launch(1));
+    let first = scene.start(&user_lane());
+    scene.fail(first.clone(), Fault::Unanswered);
+    let seen = scene.user_seen(vec![invitation_seen("800", Is::Pending)], vec![]);
+    scene.answer(first, Answer::UserCreated(seen));
+    assert_eq!(scene.owes(&read_lane()), "confirm read_user +0");
 }
 
 /// What refuses a second create is the first one's user.

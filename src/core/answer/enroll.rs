@@ -27,6 +27,9 @@ pub(super) fn user_created(
         seen::note_invitation_created(enrollment, invitation, at.now);
     }
     seen::note_user(policy, identity, manager, user, at);
+    if let Some(enrollment) = identity.enrollments.get_mut(&manager) {
+        seen::look_after_slow_answer(enrollment, at);
+    }
 }
 
 /// What HID knows of a person once a call has had its effect.
@@ -118,6 +121,7 @@ pub(super) fn user_created_late(
             };
             enrollment.user.told = told_by(&call.effect);
             enrollment.user.trouble.clear();
+            enrollment.look = Some(now);
         }
         CmUserState::Present { .. } | CmUserState::Deleting { .. } | CmUserState::Gone => {}
     }

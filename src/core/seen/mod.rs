@@ -6,6 +6,8 @@
 
 mod phone;
 
+use std::time::Duration;
+
 pub use phone::{drop_credential, held_as, new_phone, note_phone, note_phone_missing};
 
 use super::identity::{CmUserState, Enrollment, Identity, Invitation, Trouble};
@@ -17,6 +19,9 @@ use super::policy::Policy;
 /// After a repeated issue a surplus is looked for by reads 1, 10 and 60 minutes later (contract.md G1).
 pub const REPEAT_CHECKS_MS: [i64; 3] = [60_000, 600_000, 3_600_000];
 
+/// So soon nobody redeems the invitation of a user that HID was just making.
+const NOTHING_HAPPENS_WITHIN: Duration = Duration::from_secs(2);
+
 /// When a read began and when it was answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
@@ -24,6 +29,14 @@ pub struct Reading {
     pub began: Timestamp,
     /// When we learned it.
     pub now: Timestamp,
+}
+
+/// What the feed told of a user before its id was known here was nobody's: a phone may have registered while the answer
+/// that tells of the user was on its way. Then it is read once more.
+pub fn look_after_slow_answer(enrollment: &mut Enrollment, at: Reading) {
+    if at.now.since(at.began) >= NOTHING_HAPPENS_WITHIN {
+        enrollment.look = Some(at.now);
+    }
 }
 
 /// Notes a user with all that hangs below it; nothing where another one turned out to be the identity's meanwhile.
@@ -106,6 +119,9 @@ pub fn note_user(
     enrollment.user.missing_since = None;
     enrollment.user.trouble.clear();
     enrollment.look = enrollment.look.filter(|asked| *asked > at.began);
+    if !was_there {
+        look_after_slow_answer(enrollment, at);
+    }
     for invitation in &seen.invitations {
         note_invitation(enrollment, invitation, at.now);
     }
@@ -152,6 +168,7 @@ pub fn adopt_user(
             known.ours = true;
         }
     }
+    look_after_slow_answer(enrollment, at);
 }
 
 /// Notes an invitation as shown. One that is new while a create call is unaccounted for is that call's.

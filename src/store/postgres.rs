@@ -124,7 +124,7 @@ impl Postgres {
         })))
     }
 
-    /// The same for a daemon, with all its threads, one of several. Takes [`history::GRACE`] where another server took
+    /// The same for a daemon, with all its threads, one of several. Takes 20 seconds where another server took
     /// over. Refused with [`Error::InUse`] while somebody has the database alone.
     pub async fn join(settings: &Settings) -> Result<Self, Error> {
         let history = Arc::new(History::new(true));

@@ -38,8 +38,8 @@
 //! | 2 phones, 2 part numbers | yes | any | 2 | 0 | 74,606 | 58 steps |
 //! | 2 phones, 2 part numbers | yes | 1 | 4 | 0 | 528,614 | 64 steps |
 //! | 2 phones, 2 part numbers | yes | 1 | 1 | 1 | 468,703 | 50 steps |
-//! | 2 people, 1 address, 1 licence | no | any | 1 | 2 | 384,387 | 74 steps |
-//! | 2 people, 2 addresses, 1 licence | no | any | 2 | 0 | 987,097 | 87 steps |
+//! | 2 people, 1 address, 1 licence | no | any | 2 | 2 | 3,093,240 | 87 steps |
+//! | 2 people, 2 addresses, 1 licence | no | any | 2 | 0 | 953,393 | 87 steps |
 //!
 //! `stateright` was not taken: its queue holds whole states, here some 40 KiB each, and it has no word for how long
 //! settling takes.

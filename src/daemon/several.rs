@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::loops::{STORE_PAUSE, TURN_BOUND, look, sleep_with_others, store_failed};
+use super::loops::{TURN_BOUND, look, sleep_with_others, store_failed};
 use crate::clock::{Agreed, Clock};
 use crate::core::ids::Timestamp;
 use crate::emit;
@@ -149,6 +149,7 @@ async fn claim(engine: &Engine, manager: &Manager, lease: Duration) -> Result<()
         manager.reading.set(boottime + lease);
         return Ok(());
     }
+    manager.reading.set(Duration::ZERO);
     if let Some(feed) = store.load_feed(id).await? {
         manager.progress.set(feed.cursor, feed.gaps);
         manager.echo.start_over(feed.deaf);
@@ -172,10 +173,10 @@ pub(super) fn spawn_news(
             loop {
                 let Err(error) = hear(&database, &engine, &managers).await;
                 store_failed(&error);
-                tokio::time::sleep(STORE_PAUSE).await;
+                tokio::time::sleep(COMPARED_EVERY).await;
             }
         };
-        soft.run_until_cancelled::<_>(hearing).await;
+        soft.run_until_cancelled(hearing).await;
     });
 }
 

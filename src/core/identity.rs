@@ -461,18 +461,11 @@ impl Enrollment {
     /// The user is known by now, and is not this one: what was asked about this one is about somebody else.
     #[must_use]
     pub fn is_not(&self, id: &HidUserId) -> bool {
-        match &self.user.state {
-            CmUserState::Present { id: known, .. } | CmUserState::Deleting { id: known, .. } => {
-                known != id
-            }
-            CmUserState::Absent
-            | CmUserState::Unsure { .. }
-            | CmUserState::Taken
-            | CmUserState::Found { .. }
-            | CmUserState::Conflict { .. }
-            | CmUserState::Refused(_)
-            | CmUserState::Gone => false,
-        }
+        matches!(
+            &self.user.state,
+            CmUserState::Present { id: known, .. } | CmUserState::Deleting { id: known, .. }
+                if known != id
+        )
     }
 
     /// The automation takes in phones.

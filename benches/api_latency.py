@@ -3,11 +3,12 @@
 import json
 import time
 
-from common import Daemon, Person, Site, Table, each, options, percentile, say
+import postgres
+from common import Daemons, Person, Site, Table, each, options, percentile, say
 
 LOADERS = 16
 
-asked = options(__doc__, identities=(20_000, 500), samples=(500, 100))
+asked = options(__doc__, identities=(20_000, 500), samples=(500, 100), store="sqlite", daemons=1)
 site, table = Site(asked, "site"), Table()
 control = site.control()
 
@@ -35,12 +36,13 @@ def measure(api, name, goal, calls):
         status, answer = api.ask("POST", path, text)
         times.append((time.perf_counter() - begun) * 1000)
         assert status == 200, (path, status, answer[:300])
+    name = f"{postgres.who(asked)}, {name}"
     table.add(f"{name}, median", percentile(times, 50), at_most=goal, unit="ms")
     table.add(f"{name}, p99", percentile(times, 99), unit="ms")
 
 
 control.call("faults", {"hang": 1.0})
-with Daemon(site) as daemon:
+with postgres.store(asked, site) as url, Daemons(site, asked.daemons, url) as daemon:
     users, api = load(daemon), daemon.api()
     sample = [users[n * len(users) // asked.samples % len(users)] for n in range(asked.samples)]
     say(f"{asked.samples} calls of each kind")

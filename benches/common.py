@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import ctypes
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -164,7 +165,7 @@ class Site:
 class Daemon:
     """A running daemon of a site; a setting is what the configuration calls it: `polling__interval="5s"`."""
 
-    def __init__(self, site, *, hid=None, requests=OPEN, per=1, share=SHARE, **settings):
+    def __init__(self, site, *, hid=None, requests=OPEN, per=1, share=SHARE, store=None, **settings):
         self.site = site
         self.address = f"127.0.0.1:{free_port()}"
         # Where everything goes faster than HID's windows allow in life, the feed is denser than in life as well, and
@@ -184,6 +185,8 @@ class Daemon:
             f"ORIGO_ADAPTER__CREDENTIAL_MANAGERS__HQ__{name.upper()}": str(value) for name, value in manager.items()
         }
         self.environment["ORIGO_ADAPTER__API__LISTEN"] = self.address
+        for name, value in (store or {}).items():
+            self.environment[f"ORIGO_ADAPTER__STORE__{name.upper()}"] = str(value)
         # As the systemd unit has it.
         self.environment["MALLOC_ARENA_MAX"] = "2"
         self.start()
@@ -219,6 +222,40 @@ class Daemon:
     def stop(self):
         self.process.terminate()
         self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Daemons:
+    """Several of a site, as one: they share a database, and whoever asks them asks each in turn."""
+
+    def __init__(self, site, count, url=None, **settings):
+        """`url`: of a database; without one there is one daemon, with a file."""
+        own = lambda n: {"url": url, "head_file": site.folder / f"head-{n}"} if url else None
+        self.all, self.asked = [], itertools.count()
+        try:
+            for n in range(count):
+                self.all.append(Daemon(site, store=own(n), **settings))
+        except BaseException:
+            self.stop()
+            raise
+
+    def api(self):
+        return self.all[next(self.asked) % len(self.all)].api()
+
+    def stop(self):
+        for daemon in self.all:
+            daemon.process.terminate()
+        for daemon in self.all:
+            daemon.process.wait()
+
+    def kill(self):
+        for daemon in self.all:
+            daemon.kill()
 
     def __enter__(self):
         return self
@@ -361,11 +398,11 @@ def redeeming(site, every=0.3):
         raise failures[0]
 
 
-def register(site, count, *steps, first=0):
+def register(site, count, *steps, first=0, url=None):
     """Persons for whom the steps were done, one registered phone each; HID is left alone when it returns."""
     site.control().window(OPEN, 1)
     persons = []
-    with Daemon(site) as daemon, redeeming(site):
+    with Daemons(site, 1, url) as daemon, redeeming(site):
         # Not faster than the feed is heard: events that come late make a daemon careful, which costs calls later.
         for begin in range(first, first + count, 250):
             persons += create(daemon, min(250, first + count - begin), Person.launch, *steps, first=begin)

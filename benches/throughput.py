@@ -5,9 +5,10 @@ import subprocess
 import sys
 import time
 
-from common import OPEN, Daemon, Http, Person, Site, Table, create, events_of, options, redeeming, say, spawn, wait
+import postgres
+from common import OPEN, Daemons, Http, Person, Site, Table, create, events_of, options, redeeming, say, spawn, wait
 
-asked = options(__doc__, phones=(3000, 100), latency=5.0)
+asked = options(__doc__, phones=(3000, 100), latency=5.0, store="sqlite", daemons=1)
 site, table = Site(asked, "site"), Table()
 control = site.control()
 control.window(OPEN, 1)
@@ -22,9 +23,9 @@ try:
     begun = time.monotonic()
     Http(far).ask("GET", "/control/settings")
     say(f"HID is {1000 * (time.monotonic() - begun):.1f} ms away")
-    with Daemon(site, hid=far) as daemon:
+    with postgres.store(asked, site) as url, Daemons(site, asked.daemons, url, hid=far) as daemons:
         begun = time.monotonic()
-        create(daemon, asked.phones, Person.launch, Person.grant)
+        create(daemons, asked.phones, Person.launch, Person.grant)
         say(f"{asked.phones} people created in {time.monotonic() - begun:.1f} s")
         control.call("faults", {"preset": "none"})
         with redeeming(site, every=0.2):
@@ -37,5 +38,7 @@ ledger = control.ledger()
 first = min(at for at, _ in events_of(ledger, "user_created"))
 last = max(at for at, _ in events_of(ledger, "credential_accepted"))
 pace = asked.phones / (last - first) * 1000
-table.add(f"no window, HID {asked.latency:g} ms away: enrolled and issued", pace, at_least=50, unit="phones/s")
+who = postgres.who(asked)
+table.add(f"{who}, no window, HID {asked.latency:g} ms away: enrolled and issued", pace, at_least=50, unit="phones/s")
+table.add(f"{who}: calls a phone", control.phone_calls() / asked.phones, limit=2)
 table.end()

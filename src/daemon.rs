@@ -19,6 +19,7 @@ mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::Notify;
@@ -109,7 +110,7 @@ impl Daemon {
         head::compare(&engine, &head)
             .await
             .with_context(|| format!("comparing {place} with {}", config.store.head.display()))?;
-        loops::recover(&engine, build::longest_request(config))
+        loops::recover(&engine, build::longest_request(config), Duration::ZERO)
             .await
             .with_context(|| format!("taking over what was under way in {place}"))?;
 

@@ -389,6 +389,9 @@ mod tests {
         gate.end_quarantine();
         assert_eq!(gate.quarantined_at(), None);
         assert_eq!(gate.pass(Timestamp(3_600_000), BOUND), None);
+        let refused = |at| gate.refused(Trouble::Credentials, None, Timestamp(at));
+        assert_eq!(refused(3_600_000), Verdict::Unchanged);
+        assert_eq!(refused(5_399_999), Verdict::Unchanged, "it counts anew");
         assert_eq!(gate.succeeded(), Opened::FromPause);
     }
 
@@ -426,12 +429,23 @@ mod tests {
             assert!(!refused(0), "nothing else went through");
         }
         forbidden.succeeded(identity, &lanes[1]);
-        assert!(!refused(0));
+        for _ in 0..9 {
+            assert!(!refused(0), "one call went through");
+        }
         forbidden.succeeded(identity, &lanes[1]);
         assert!(refused(0), "the third time");
         assert!(refused(0), "it stays so");
         forbidden.succeeded(identity, &lanes[0]);
         assert!(!refused(0), "until it is performed");
+    }
+
+    #[test]
+    fn however_many_are_refused_few_are_kept_in_mind() {
+        let forbidden = Forbidden::default();
+        for n in 0..1000 {
+            forbidden.refused(IdentityId(Uuid::from_u128(n)), &Lane::Timer);
+            assert!(forbidden.suspects().refused.len() <= SUSPECTS, "{n}");
+        }
     }
 
     #[test]

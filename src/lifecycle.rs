@@ -24,7 +24,7 @@ use crate::emit;
 use crate::telemetry::{DAEMON_DRAINING, LOOP_DIED, LOOP_STALLED};
 
 /// How often the age of the beats is looked at when systemd asks for nothing shorter.
-const LOOK: Duration = Duration::from_secs(15);
+pub(crate) const LOOK: Duration = Duration::from_secs(15);
 /// How long dropped loops may take to be gone.
 const CUT: Duration = Duration::from_secs(1);
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use self::piece::{Piece, Suspect, may_be_cut};
+use self::piece::{Piece, Reach, Suspect, may_be_cut};
 use crate::core::Timestamp;
 use crate::core::ids::IdentityId;
 use crate::core::index::{Kind, remote};
@@ -31,14 +31,6 @@ const AHEAD_SHARE: u32 = 40;
 /// An idle feed's cursor is saved this often: a restart reads so much again, at most.
 const SAVE_EVERY_MS: i64 = 60_000;
 
-/// A stretch of the feed that is asked for at once: at first, at least and at most. Nobody knows how much HID gives, and
-/// an answer must fit into memory.
-const FIRST_REACH: Duration = Duration::from_mins(10);
-const LEAST_REACH: Duration = Duration::from_secs(10);
-const LONGEST_REACH: Duration = Duration::from_hours(24);
-/// With fewer entries in an answer the next stretch is longer, with more it is shorter.
-const ENOUGH: std::ops::RangeInclusive<usize> = 250..=1000;
-
 /// Reads one feed.
 pub struct Poller {
     engine: Arc<Engine>,
@@ -57,8 +49,7 @@ pub struct Poller {
     /// What is left to read of the stretch under way, the oldest last.
     pieces: Vec<Piece>,
     suspect: Option<Suspect>,
-    /// The longest stretch that is asked for at once.
-    reach: Duration,
+    reach: Reach,
 }
 
 /// How a poll went.
@@ -95,7 +86,7 @@ impl Poller {
             is_idle: false,
             pieces: Vec::new(),
             suspect: None,
-            reach: FIRST_REACH,
+            reach: Reach::FIRST,
         })
     }
 
@@ -103,7 +94,6 @@ impl Poller {
     pub async fn go_on(&mut self) -> Result<(), Error> {
         self.feed = stand(&self.engine, &self.manager).await?;
         self.saved = self.feed.clone();
-        self.ahead.0.clear();
         self.start_over();
         Ok(())
     }
@@ -139,7 +129,7 @@ impl Poller {
             }
             Err(error) if error.trouble == Some(Trouble::Oversized) => {
                 self.recovered();
-                self.reach = (self.reach / 2).max(LEAST_REACH);
+                self.reach = self.reach.halved();
                 match piece.halves() {
                     Some(halves) => {
                         self.pieces.extend(halves);
@@ -153,9 +143,9 @@ impl Poller {
             }
             Err(error) => {
                 // The answer may have been too much for its time.
-                self.reach = (self.reach / 2).max(LEAST_REACH);
+                self.reach = self.reach.halved();
                 let is_too_much =
-                    error.trouble == Some(Trouble::TimedOut) && piece.length() > LEAST_REACH;
+                    error.trouble == Some(Trouble::TimedOut) && piece.may_be_too_much();
                 match piece.halves().filter(|_| is_too_much) {
                     Some(halves) => self.pieces.extend(halves),
                     None => self.pieces.push(piece),
@@ -228,7 +218,7 @@ impl Poller {
         // One of the two clocks may be wrong; the longer stretch has every event.
         let from = self.feed.cursor.min(now);
         let latest = self.hid_time(now).max(now);
-        let until = latest.min(from.plus(self.reach));
+        let until = latest.min(from.plus(self.reach.length()));
         let is_last = until == latest;
         let cursor = if is_last {
             self.hid_time(now).min(now)
@@ -276,7 +266,7 @@ impl Poller {
             }
         }
         self.hear(&events, piece.until.min(now));
-        self.reach = next_reach(self.reach, count);
+        self.reach = self.reach.after(count);
         let fresh = self.observe(events, now).await?;
         self.read(piece, fresh).await
     }
@@ -462,14 +452,4 @@ async fn stand(engine: &Engine, manager: &Manager) -> Result<Feed, Error> {
     manager.progress.set(feed.cursor, feed.gaps);
     manager.echo.start_over(feed.deaf);
     Ok(feed)
-}
-
-fn next_reach(reach: Duration, count: usize) -> Duration {
-    if count < *ENOUGH.start() {
-        (reach * 2).min(LONGEST_REACH)
-    } else if count > *ENOUGH.end() {
-        (reach / 2).max(LEAST_REACH)
-    } else {
-        reach
-    }
 }

@@ -142,9 +142,8 @@ impl Worker {
     }
 
     /// The first moment at which a window that was full has room, by the time of windows.
-    fn full(&mut self) -> Option<Timestamp> {
+    fn full(&self) -> Option<Timestamp> {
         let at = self.engine.window_time();
-        self.capped_until.retain(|_, until| *until > at);
         let all = self.capped_until.values().chain([&self.full_until]);
         all.filter(|until| **until > at).min().copied()
     }

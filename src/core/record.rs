@@ -227,10 +227,7 @@ impl Record {
                 self.confirmed = true;
             }
             (Act::Put(contents), Outcome::Unanswered) => self.sent = Some(contents),
-            (Act::Remove(_), Outcome::Done) => {
-                self.sent = None;
-                self.confirmed = false;
-            }
+            (Act::Remove(_), Outcome::Done) => self.sent = None,
             (_, Outcome::Refused | Outcome::Rejected | Outcome::Unanswered) => {}
         }
     }

@@ -15,7 +15,7 @@ use crate::core::Timestamp;
 use crate::core::hold::HoldScope;
 use crate::emit;
 use crate::engine::Engine;
-use crate::lifecycle::{Beat, Lifecycle};
+use crate::lifecycle::{self, Beat, Lifecycle};
 use crate::manager::Manager;
 use crate::poller::{Polled, Poller};
 use crate::stock::Keeper;
@@ -36,6 +36,8 @@ const HINTS_APART: Duration = Duration::from_secs(2);
 pub(super) const TURN_BOUND: Duration = Duration::from_mins(1);
 /// Beyond its lease and a request's time, a claim's owner may still be writing (contract.md section 2, Leases).
 const TAKEOVER_SLACK: Duration = Duration::from_secs(30);
+/// How often claims are looked at that are about to be over.
+const LOOK_AT_LEASE: Duration = Duration::from_secs(1);
 /// After the store failed.
 pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -315,26 +317,41 @@ pub(super) fn spawn_timer(lifecycle: &Lifecycle, engine: &Arc<Engine>) {
     });
 }
 
-/// Takes over the claims of owners who are dead, or so late that nothing of theirs is on its way any more.
-pub(super) async fn recover(engine: &Engine, request: Duration) -> Result<(), store::Error> {
+/// Takes over the claims of owners who are dead, or so late that nothing of theirs is on its way any more. Whether there
+/// are claims that will be so within `soon`.
+pub(super) async fn recover(
+    engine: &Engine,
+    request: Duration,
+    soon: Duration,
+) -> Result<bool, store::Error> {
     let late = i64::try_from((request + TAKEOVER_SLACK).as_millis()).unwrap_or(i64::MAX);
-    let before = Timestamp(engine.now().0.saturating_sub(late));
-    worker::recover(engine, before).await?;
-    Ok(())
+    let over = |at: Timestamp| Timestamp(at.0.saturating_sub(late));
+    let now = engine.now();
+    worker::recover(engine, over(now)).await?;
+    let nearly = engine.store().abandoned(over(now.plus(soon))).await?;
+    Ok(!nearly.is_empty())
 }
 
+/// What a dead daemon held is taken over within [`LOOK_AT_LEASE`] of when it may be; while nobody is late, one look with
+/// all others is enough.
 pub(super) fn spawn_recovery(lifecycle: &Lifecycle, engine: &Arc<Engine>, request: Duration) {
     let (engine, soft) = (Arc::clone(engine), lifecycle.soft());
     let beat = lifecycle.beat("recovery", TURN_BOUND);
     lifecycle.spawn("recovery", async move {
+        let mut is_near = false;
         while !soft.is_cancelled() {
             beat.turn();
-            tokio::select! {
-                () = look(&beat) => {}
-                () = soft.cancelled() => return,
+            if is_near {
+                sleep(LOOK_AT_LEASE, &beat, &soft).await;
+            } else {
+                tokio::select! {
+                    () = look(&beat) => {}
+                    () = soft.cancelled() => return,
+                }
             }
-            if let Err(error) = recover(&engine, request).await {
-                store_failed(&error);
+            match recover(&engine, request, lifecycle::LOOK).await {
+                Ok(found) => is_near = found,
+                Err(error) => store_failed(&error),
             }
         }
     });

@@ -8,6 +8,38 @@ use std::time::Duration;
 
 use crate::core::Timestamp;
 
+/// The longest stretch that is asked for at once. Nobody knows how much HID gives, and an answer must fit into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reach(Duration);
+
+impl Reach {
+    pub(super) const FIRST: Self = Self(Duration::from_mins(10));
+    const LEAST: Duration = Duration::from_secs(10);
+    const MOST: Duration = Duration::from_hours(24);
+    /// With fewer entries in an answer the next stretch is longer, with more it is shorter.
+    const ENOUGH: std::ops::RangeInclusive<usize> = 250..=1000;
+
+    pub(super) fn length(self) -> Duration {
+        self.0
+    }
+
+    /// After an answer with so many entries.
+    pub(super) fn after(self, count: usize) -> Self {
+        if Self::ENOUGH.contains(&count) {
+            self
+        } else if count < *Self::ENOUGH.start() {
+            Self((self.0 * 2).min(Self::MOST))
+        } else {
+            self.halved()
+        }
+    }
+
+    /// After an answer that was too much, or never came.
+    pub(super) fn halved(self) -> Self {
+        Self((self.0 / 2).max(Self::LEAST))
+    }
+}
+
 /// One request's worth of the feed, in HID's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
@@ -23,8 +55,9 @@ pub(super) struct Piece {
 const SHORTEST: i64 = 4;
 
 impl Piece {
-    pub(super) fn length(self) -> Duration {
-        self.until.since(self.from)
+    /// Whether less of it may be answered in time.
+    pub(super) fn may_be_too_much(self) -> bool {
+        self.until.since(self.from) > Reach::LEAST
     }
 
     /// Both halves, the older one last; `None` where it is too short.
@@ -131,6 +164,32 @@ mod tests {
             assert!(suspect.is_over(newer));
             assert_eq!(suspect.page(), expected);
         }
+    }
+
+    #[test]
+    fn a_stretch_is_as_long_as_answers_are_short() {
+        let reach = |seconds| Reach(Duration::from_secs(seconds));
+        for (before, count, after) in [
+            (600, 0, 1200),
+            (600, 249, 1200),
+            (600, 250, 600),
+            (600, 1000, 600),
+            (600, 1001, 300),
+            (50_000, 0, 86_400),
+            (86_400, 0, 86_400),
+            (15, 2000, 10),
+            (10, 2000, 10),
+        ] {
+            assert_eq!(
+                reach(before).after(count),
+                reach(after),
+                "{before}, {count}"
+            );
+        }
+        assert_eq!(Reach::FIRST.halved().length(), Duration::from_mins(5));
+        assert_eq!(reach(11).halved(), reach(10));
+        assert!(!piece(0, 10_000).may_be_too_much());
+        assert!(piece(0, 10_001).may_be_too_much());
     }
 
     #[test]

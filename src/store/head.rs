@@ -89,6 +89,12 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_read_is_not_taken_for_none() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(HeadFile::new(folder.path()).read().is_err());
+    }
+
+    #[test]
     fn what_was_written_is_read_and_a_cut_line_tells_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let file = HeadFile::new(&folder.path().join("head"));

@@ -213,6 +213,42 @@ mod tests {
     }
 
     #[test]
+    fn a_walk_knows_the_number_of_the_next_row() {
+        let (one, other) = (
+            IdentityId(Uuid::from_u128(1)),
+            IdentityId(Uuid::from_u128(2)),
+        );
+        let mut walk = Walk::default();
+        let mut head = ROOT;
+        for seq in 1..=3 {
+            assert_eq!(walk.next(one), seq);
+            let change = Change {
+                entity: "phone/1".into(),
+                from: None,
+                to: None,
+            };
+            head = hash(&head, one, seq, Timestamp(5), "event", &change);
+            let row = JournalRow {
+                seq,
+                at: Timestamp(5),
+                cause: "event".into(),
+                change,
+                hash: head,
+            };
+            walk.take(one, &row).unwrap();
+        }
+        assert_eq!((walk.next(one), walk.next(other)), (4, 1));
+        assert_eq!(walk.rows, 3);
+    }
+
+    #[test]
+    fn a_hash_is_shown_in_hexadecimal() {
+        let mut hash = ROOT;
+        hash[..3].copy_from_slice(&[0x00, 0x9f, 0xa1]);
+        assert_eq!(hex(&hash), format!("009fa1{}", "0".repeat(58)));
+    }
+
+    #[test]
     fn texts_do_not_run_together() {
         let change = |entity: &str, from: &str| Change {
             entity: entity.into(),

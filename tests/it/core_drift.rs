@@ -5,15 +5,16 @@ use origo_adapter::core::drift::{Found, found};
 use origo_adapter::core::effect::Lane;
 use origo_adapter::core::identity::Identity;
 use origo_adapter::core::observation::{
-    Answer, CredentialStatus as Cs, Fault, Happening, InvitationStatus as Is, Rejection,
+    Answer, ContainerSeen, ContainerStatus, CredentialStatus as Cs, Fault, Happening,
+    InvitationStatus as Is, Rejection,
 };
 use origo_adapter::core::policy::DriftPolicy;
 use origo_adapter::core::wish::Wish;
 
 use crate::support::lanes::{invitation_lane, phone_lane, phone_other, read_lane, user_lane};
 use crate::support::scene::{
-    Scene, automation_id, container, invitation, invitation_seen, key_lane, key_seen, manager,
-    parent_id, phone_id, phone_seen, wish_launch,
+    Scene, automation_id, container, doors, invitation, invitation_seen, key_lane, key_seen,
+    manager, parent_id, phone_id, phone_seen, wish_invite, wish_launch,
 };
 
 fn repairing(mut scene: Scene) -> Scene {
@@ -128,6 +129,17 @@ fn a_day_later_it_is_repaired_once_more() {
 }
 
 #[test]
+fn failures_of_before_do_not_count_for_the_key_that_is_made_again() {
+    let mut scene = repairing(Scene::with_parent());
+    scene.fails(&key_lane("900", 1), Fault::Busy);
+    let seen = key_seen("1000", 1, Cs::IssueInitiated);
+    scene.does(&key_lane("900", 1), Answer::Issued(seen));
+    revoke_by_hand(&mut scene, "1000");
+    scene.fails(&key_lane("900", 1), Fault::Busy);
+    assert_eq!(scene.owes_key(), "issue issue +5");
+}
+
+#[test]
 fn what_was_reported_before_is_repaired_when_the_policy_says_so() {
     let mut scene = Scene::issued();
     revoke_by_hand(&mut scene, "1000");
@@ -178,6 +190,72 @@ fn where_it_is_to_be_repaired_it_is_made_again_with_an_invitation() {
     assert_eq!(scene.automation(), "waiting_for_phone");
     scene.phone_active("901", "801");
     assert_eq!(scene.owes(&key_lane("901", 1)), "issue issue +0");
+}
+
+#[test]
+fn what_is_repaired_at_once_is_reported_all_the_same() {
+    let mut scene = repairing(Scene::invited());
+    let found = finds(&mut scene, delete_by_hand);
+    let entity = format!("cm_user/{}", manager());
+    assert_eq!(found, one("user_deleted", entity, true));
+}
+
+#[test]
+fn nobody_waits_for_a_phone_of_the_old_users_invitation() {
+    let mut scene = repairing(Scene::invited());
+    scene.invitation_event("800", Is::Acknowledged);
+    delete_by_hand(&mut scene);
+    let user = scene.user_seen(vec![], vec![]);
+    scene.does(&user_lane(), Answer::UserCreated(user));
+    assert_eq!(scene.owes(&read_lane()), "-");
+}
+
+#[test]
+fn the_new_users_invitation_has_all_renewals() {
+    let mut scene = repairing(Scene::invited());
+    let hq = scene.policy.managers.get_mut(&manager());
+    hq.expect("the manager").max_renewals = 1;
+    scene.invitation_event("800", Is::Expired);
+    let seen = invitation_seen("801", Is::Pending);
+    scene.does(&invitation_lane(), Answer::InvitationCreated(seen));
+    scene.invitation_event("801", Is::Expired);
+    assert_eq!(scene.owes(&invitation_lane()), "-", "used up");
+    delete_by_hand(&mut scene);
+    let user = scene.user_seen(vec![invitation_seen("802", Is::Pending)], vec![]);
+    scene.does(&user_lane(), Answer::UserCreated(user));
+    scene.invitation_event("802", Is::Expired);
+    let owed = scene.owes(&invitation_lane());
+    assert_eq!(owed, "enroll create_invitation +0");
+}
+
+#[test]
+fn what_was_unknown_of_the_old_users_invitations_says_nothing_of_the_new_ones() {
+    let mut scene = repairing(Scene::invited());
+    scene.invitation_event("800", Is::Expired);
+    scene.event(Happening::UserOther);
+    scene.fails(&read_lane(), Fault::Gone);
+    scene.pass(20);
+    scene.fails(&invitation_lane(), Fault::Unanswered);
+    scene.fails(&read_lane(), Fault::Gone);
+    let user = scene.user_seen(vec![invitation_seen("801", Is::Pending)], vec![]);
+    scene.does(&user_lane(), Answer::UserCreated(user));
+    assert_eq!(scene.automation(), "waiting_for_phone");
+    scene.invitation_event("666", Is::Pending);
+    assert!(!scene.enrollment().invitations[&invitation("666")].ours);
+}
+
+#[test]
+fn who_has_no_phone_left_is_invited() {
+    let mut scene = repairing(Scene::with_phone());
+    scene.event(phone_other());
+    let deleted = ContainerSeen {
+        status: ContainerStatus::Deleting,
+        ..phone_seen("900", vec![])
+    };
+    scene.does(&phone_lane(), Answer::Phone(deleted));
+    delete_by_hand(&mut scene);
+    let call = scene.start(&user_lane());
+    assert!(format!("{:?}", call.effect).contains("invite: Some"));
 }
 
 #[test]
@@ -239,16 +317,22 @@ fn a_launch_after_the_user_was_deleted_invites_again() {
 #[test]
 fn our_own_deletion_is_no_loss() {
     let mut scene = Scene::invited();
+    // At another manager something is left of the person, so that the user can be seen gone.
+    let hq = scene.policy.managers[&manager()].clone();
+    scene.policy.managers.insert(doors(), hq);
+    scene.wish(Wish::Launch {
+        id: automation_id(2),
+        manager: doors(),
+        part_number: None,
+    });
+    scene.fails(&Lane::CmUser(doors()), Fault::Unanswered);
     scene.wish(Wish::DeleteIdentity);
     scene.does(&invitation_lane(), Answer::InvitationCancelled);
     scene.does(&user_lane(), Answer::UserDeleted);
     let before = scene.is().clone();
     scene.fails(&user_lane(), Fault::Gone);
-    assert!(
-        scene
-            .identity
-            .is_none_or(|after| found(&before, &after, scene.now).is_empty())
-    );
+    assert_eq!(scene.user_state(), "gone");
+    assert_eq!(found(&before, scene.is(), scene.now), []);
 }
 
 // ---- phones ----
@@ -310,6 +394,15 @@ fn a_phone_that_only_a_read_shows_is_reported_where_no_invitation_was_open() {
         scene.does(&read_lane(), Answer::User(seen));
     });
     assert_eq!(found, [], "it may have come of ours");
+    let mut unanswered = Scene::with_phone();
+    unanswered.wish(wish_invite(false));
+    unanswered.fails(&invitation_lane(), Fault::Unanswered);
+    let found = finds(&mut unanswered, |scene| {
+        scene.event(Happening::UserOther);
+        let seen = scene.user_seen(vec![], phones());
+        scene.does(&read_lane(), Answer::User(seen));
+    });
+    assert_eq!(found, [], "or of one that we never saw");
 }
 
 #[test]

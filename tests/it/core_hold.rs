@@ -1,14 +1,14 @@
 //! A person who is held: nothing new, while withdrawals and reads go on.
 
 use origo_adapter::core::effect::Lane;
-use origo_adapter::core::hold::HoldReason;
+use origo_adapter::core::hold::{HoldReason, HoldScope};
 use origo_adapter::core::identity::Identity;
 use origo_adapter::core::observation::{Answer, CredentialStatus, Happening, InvitationStatus};
 use origo_adapter::core::wish::Wish;
 
 use crate::support::scene::{
-    Scene, check_round_trip, container, key_lane, key_seen, manager, parent_id, wish_launch,
-    wish_parent,
+    Scene, check_round_trip, container, doors, key_lane, key_seen, manager, parent_id, part,
+    wish_launch, wish_parent,
 };
 
 fn hold() -> Wish {
@@ -91,4 +91,23 @@ fn a_hold_is_kept_with_its_first_reason() {
     let text = serde_json::to_string(scene.is()).unwrap();
     let back: Identity = serde_json::from_str(&text).unwrap();
     assert_eq!(back.held, None);
+}
+
+#[test]
+fn nobody_can_release_what_waits_for_a_read_of_all_that_hid_has() {
+    let reasons = HoldReason::ALL.into_iter();
+    let staying: Vec<_> = reasons.filter(|reason| !reason.is_releasable()).collect();
+    assert_eq!(staying, [HoldReason::StateRegressed, HoldReason::Adopting]);
+}
+
+#[test]
+fn a_hold_covers_no_other_manager_and_of_a_part_number_none_as_a_whole() {
+    for (scope, covered) in [
+        (HoldScope::All, [true, true]),
+        (HoldScope::Manager(manager()), [true, false]),
+        (HoldScope::Part(manager(), part(1)), [false, false]),
+    ] {
+        let covers = [manager(), doors()].map(|id| scope.covers(id));
+        assert_eq!(covers, covered, "{scope:?}");
+    }
 }

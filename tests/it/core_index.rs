@@ -1,10 +1,12 @@
 //! Under what an identity is found, and what lists are filtered by.
 
+use origo_adapter::core::hold::HoldReason;
 use origo_adapter::core::observation::{Answer, CredentialStatus, InvitationStatus};
 use origo_adapter::core::seen::held_as;
 use origo_adapter::core::wish::Wish;
 use origo_adapter::core::{Lane, index};
 
+use crate::support::lanes::phone_other;
 use crate::support::scene::{
     START, Scene, acs_user, ada, doors, invitation_seen, key_seen, manager, parent_id, phone_id,
     wish_launch, wish_parent,
@@ -89,4 +91,35 @@ fn an_unlisted_person_is_found_by_what_its_record_says() {
     scene.wish(Wish::Identity(ada()));
     let rows = index::rows(scene.is());
     assert!(!rows.iter().any(|row| row.id == found));
+}
+
+/// Those of one kind.
+fn shown_of(scene: &Scene, kind: &str) -> Vec<String> {
+    let rows = shown(scene).into_iter();
+    rows.filter(|row| row.starts_with(kind)).collect()
+}
+
+#[test]
+fn whom_the_guard_holds_is_listed_since_then_and_whom_a_person_holds_is_not() {
+    let listed = |reason| {
+        let mut scene = Scene::new();
+        scene.pass(10);
+        scene.wish(Wish::Hold(reason));
+        shown_of(&scene, "guarded")
+    };
+    assert_eq!(listed(HoldReason::Guard), ["guarded +10 - - -"]);
+    assert_eq!(listed(HoldReason::Operator), [""; 0]);
+}
+
+#[test]
+fn what_is_not_ours_is_found_with_its_manager() {
+    let mut scene = Scene::issued();
+    scene.pass(10);
+    scene.event(phone_other());
+    let keys = ["1000", "2000"];
+    scene.reads_phone(
+        keys.map(|id| key_seen(id, 1, CredentialStatus::Issued))
+            .to_vec(),
+    );
+    assert_eq!(shown_of(&scene, "orphan"), ["orphan +20 c0 - -"]);
 }

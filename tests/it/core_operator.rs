@@ -13,8 +13,8 @@ use crate::support::lanes::{
     invitation_lane, launched, phone_lane, phone_other, read_lane, removal_lane, user_lane,
 };
 use crate::support::scene::{
-    Scene, ada_as, hid_user, invitation_seen, key_lane, key_seen, manager, parent_id, part,
-    phone_id, phone_seen, wish_parent,
+    Scene, ada_as, automation_id, container, hid_user, invitation_seen, key_lane, key_seen,
+    manager, parent_id, part, phone_id, phone_seen, wish_invite, wish_parent,
 };
 
 fn everything() -> Target {
@@ -68,11 +68,27 @@ fn what_waits_for_its_own_schedule_is_due_at_once() {
     let mut phone = Scene::with_phone();
     phone.wish(Wish::DeactivatePhone(phone_id("900")));
     phone.fails(&removal_lane(), Fault::Unanswered);
+    let mut update = Scene::issued();
+    update.wish(ada_as("Ada Lovelace", "ada@example.com"));
+    update.fails(&user_lane(), Fault::Busy);
+    let mut read = Scene::with_phone();
+    read.event(phone_other());
+    read.fails(&phone_lane(), Fault::Busy);
+    let mut revoke = Scene::issued();
+    revoke.wish(Wish::DeleteParent(parent_id(1)));
+    revoke.fails(&key_lane("900", 1), Fault::Busy);
+    let mut cancel = Scene::invited();
+    cancel.wish(Wish::DeleteAutomation(automation_id(1)));
+    cancel.fails(&invitation_lane(), Fault::Busy);
     for (mut scene, lane) in [
         (user, user_lane()),
         (key, key_lane("900", 1)),
         (invitation, invitation_lane()),
         (phone, removal_lane()),
+        (update, user_lane()),
+        (read, phone_lane()),
+        (revoke, key_lane("900", 1)),
+        (cancel, invitation_lane()),
     ] {
         let waits = scene.owes(&lane);
         assert!(!waits.ends_with(" +0"), "{waits}");
@@ -106,6 +122,46 @@ fn what_was_refused_for_good_is_tried_once_more() {
     assert_eq!(update.owes(&user_lane()), "-");
     retry(&mut update, everything());
     assert_eq!(update.owes(&user_lane()), "enroll update_user +0");
+}
+
+#[test]
+fn what_is_not_owed_again_counts_as_refused_for_good_and_nothing_else() {
+    let mut update = Scene::issued();
+    update.wish(ada_as("Ada Lovelace", "ada@example.com"));
+    let mut invitation = Scene::invited();
+    invitation.invitation_event("800", Is::Expired);
+    let mut revoke = Scene::issued();
+    revoke.wish(Wish::DeleteParent(parent_id(1)));
+    for (before, lane) in [
+        (launched(), user_lane()),
+        (update, user_lane()),
+        (Scene::with_parent(), key_lane("900", 1)),
+        (revoke, key_lane("900", 1)),
+        (invitation, invitation_lane()),
+    ] {
+        for fault in [
+            Fault::Busy,
+            Fault::Rejected(Rejection::UserData),
+            Fault::Rejected(Rejection::Other),
+        ] {
+            let mut scene = before.clone();
+            let call = scene.start(&lane);
+            scene.fail(call.clone(), fault);
+            let owed = scene.owed.get(&lane);
+            let again = owed.is_some_and(|owed| owed.effect == call.effect);
+            let for_good = call.effect.is_refused_for_good(fault);
+            assert_eq!(for_good, !again, "{} {fault:?}", call.effect.name());
+        }
+    }
+}
+
+#[test]
+fn what_was_out_of_stock_is_held_for_it_no_more() {
+    let mut scene = Scene::with_parent();
+    scene.fails(&key_lane("900", 1), Fault::OutOfStock);
+    assert_eq!(scene.automation(), "held: out_of_stock");
+    retry(&mut scene, everything());
+    assert_eq!(scene.automation(), "issuing");
 }
 
 #[test]
@@ -163,11 +219,37 @@ fn what_is_not_meant_stays_as_it_is() {
 }
 
 #[test]
+fn where_one_phone_is_meant_nothing_else_is_tried() {
+    let phone = Lane::Phone(phone_id("901"));
+    let mut scene = Scene::with_phone();
+    scene.phone_active("901", "800");
+    scene.event(Happening::PhoneOther {
+        container: container("901"),
+    });
+    scene.wish(wish_invite(false));
+    scene.fails(&phone, Fault::Busy);
+    scene.fails(&invitation_lane(), Fault::Busy);
+    for (meant, owed) in [
+        ("900", "issue read_phone +5"),
+        ("901", "issue read_phone +0"),
+    ] {
+        let target = Target {
+            phone: Some(phone_id(meant)),
+            ..Target::default()
+        };
+        retry(&mut scene, target);
+        assert_eq!(scene.owes(&phone), owed, "{meant}");
+        let invitation = scene.owes(&invitation_lane());
+        assert_eq!(invitation, "enroll create_invitation +5");
+    }
+}
+
+#[test]
 fn a_request_is_a_row_of_the_journal() {
-    let mut scene = Scene::issued();
-    for (wish, what) in [
-        (Wish::Retry(everything()), "retry"),
-        (Wish::Resync(everything()), "resync"),
+    for (mut scene, wish, what) in [
+        (Scene::issued(), Wish::Retry(everything()), "retry"),
+        (Scene::issued(), Wish::Resync(everything()), "resync"),
+        (in_conflict(), Wish::AdoptUser(everything()), "adopt_user"),
     ] {
         scene.pass(1);
         scene.wish(wish);
@@ -203,6 +285,16 @@ fn of_one_phone_that_phone_is_read() {
 }
 
 #[test]
+fn a_read_of_the_user_that_waits_for_its_schedule_is_due_at_once() {
+    let mut scene = Scene::issued();
+    scene.event(Happening::UserOther);
+    scene.fails(&read_lane(), Fault::Busy);
+    assert_eq!(scene.owes(&read_lane()), "confirm read_user +5");
+    scene.wish(Wish::Resync(everything()));
+    assert_eq!(scene.owes(&read_lane()), "confirm read_user +0");
+}
+
+#[test]
 fn a_conflict_is_looked_at_again() {
     let mut scene = in_conflict();
     scene.wish(Wish::Resync(everything()));
@@ -228,6 +320,18 @@ fn a_user_in_the_way_is_read_and_then_used_but_never_deleted() {
     );
     scene.wish(Wish::DeleteIdentity);
     assert_eq!(scene.owes(&user_lane()), "-");
+}
+
+#[test]
+fn failures_of_before_do_not_count_for_a_user_that_is_taken_over() {
+    let mut scene = launched();
+    scene.fails(&user_lane(), Fault::Conflict);
+    scene.does(&user_lane(), Answer::UserFound(Some(hid_user("700"))));
+    scene.fails(&user_lane(), Fault::Busy);
+    theirs(&mut scene);
+    scene.wish(Wish::AdoptUser(everything()));
+    scene.fails(&user_lane(), Fault::Busy);
+    assert_eq!(scene.owes(&user_lane()), "issue read_user +5");
 }
 
 #[test]

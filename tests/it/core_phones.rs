@@ -70,6 +70,17 @@ fn over_limit(scene: &Scene, phone: &str) -> bool {
     phones::is_over_limit(scene.phone(phone))
 }
 
+/// A read shows the phone while its registration goes on.
+fn begins_to_register(scene: &mut Scene, phone: &str) {
+    let registering = ContainerSeen {
+        status: ContainerStatus::Initialized,
+        ..phone_seen(phone, vec![])
+    };
+    scene.event(Happening::UserOther);
+    let seen = scene.user_seen(vec![], vec![registering]);
+    scene.does(&read_lane(), Answer::User(seen));
+}
+
 fn gone(scene: &mut Scene, phone: &str) {
     for _ in 0..2 {
         scene.event(Happening::PhoneOther {
@@ -98,18 +109,36 @@ fn a_phone_beyond_the_limit_gets_no_key_and_says_so() {
 
 #[test]
 fn who_waits_longest_is_taken_in_when_there_is_room() {
-    let mut scene = at_most(2);
-    register(&mut scene, &["900", "901", "903", "902"]);
-    gone(&mut scene, "900");
-    assert_eq!(enrolled(&scene), ["901", "903"]);
-    assert_eq!(scene.owes(&key_lane("903", 1)), "issue issue +0");
-    assert!(over_limit(&scene, "902"));
-    scene.wish(Wish::DeactivatePhone(phone_id("903")));
-    assert_eq!(
-        enrolled(&scene),
-        ["901", "902"],
-        "a lost phone frees its place at once"
-    );
+    for (longer, shorter) in [("902", "903"), ("903", "902")] {
+        let mut scene = at_most(2);
+        register(&mut scene, &["900", "901", longer, shorter]);
+        gone(&mut scene, "900");
+        assert_eq!(enrolled(&scene), ["901", longer]);
+        assert_eq!(scene.owes(&key_lane(longer, 1)), "issue issue +0");
+        assert!(over_limit(&scene, shorter));
+        scene.wish(Wish::DeactivatePhone(phone_id(longer)));
+        assert_eq!(
+            enrolled(&scene),
+            ["901", shorter],
+            "a lost phone frees its place at once"
+        );
+    }
+}
+
+#[test]
+fn a_phone_that_somebody_deletes_frees_its_place_at_once() {
+    let mut scene = at_most(1);
+    register(&mut scene, &["900", "901"]);
+    scene.event(Happening::PhoneOther {
+        container: container("900"),
+    });
+    let leaving = ContainerSeen {
+        status: ContainerStatus::Deleting,
+        ..phone_seen("900", vec![key_seen("1000", 1, Cs::Issued)])
+    };
+    scene.does(&Lane::Phone(phone_id("900")), Answer::Phone(leaving));
+    assert!(!over_limit(&scene, "901"));
+    assert_eq!(scene.owes(&key_lane("901", 1)), "issue issue +0");
 }
 
 #[test]
@@ -144,13 +173,7 @@ fn a_lower_limit_takes_nothing_away_and_a_higher_one_lets_in() {
 #[test]
 fn a_phone_that_is_not_ready_takes_no_place_and_is_followed() {
     let mut scene = at_most(1);
-    let registering = ContainerSeen {
-        status: ContainerStatus::Initialized,
-        ..phone_seen("901", vec![])
-    };
-    scene.event(Happening::UserOther);
-    let seen = scene.user_seen(vec![], vec![registering]);
-    scene.does(&read_lane(), Answer::User(seen));
+    begins_to_register(&mut scene, "901");
     assert!(!over_limit(&scene, "901"));
     assert_eq!(
         scene.owes(&Lane::Phone(phone_id("901"))),
@@ -163,6 +186,18 @@ fn a_phone_that_is_not_ready_takes_no_place_and_is_followed() {
 }
 
 #[test]
+fn one_that_is_deactivated_before_it_is_ready_is_followed_no_more() {
+    let mut scene = at_most(1);
+    begins_to_register(&mut scene, "901");
+    scene.wish(Wish::DeactivatePhone(phone_id("901")));
+    assert_eq!(scene.owes(&Lane::Phone(phone_id("901"))), "-");
+    assert_eq!(
+        scene.owes(&Lane::Removal(phone_id("901"))),
+        "withdrawal delete_phone +0"
+    );
+}
+
+#[test]
 fn a_stop_ends_the_waiting_and_a_launch_begins_it_anew() {
     let mut scene = at_most(1);
     register(&mut scene, &["900", "901"]);
@@ -172,6 +207,19 @@ fn a_stop_ends_the_waiting_and_a_launch_begins_it_anew() {
     assert_eq!(enrolled(&scene), [""; 0]);
     scene.wish(wish_launch(2));
     assert_eq!(enrolled(&scene), ["901"]);
+}
+
+#[test]
+fn who_has_a_place_keeps_it_through_a_stop_and_a_launch() {
+    for beyond in [OverLimit::Refuse, OverLimit::RetireOldest] {
+        let mut scene = limited(1, beyond);
+        register(&mut scene, &["900"]);
+        scene.wish(Wish::DeleteAutomation(automation_id(1)));
+        scene.wish(wish_launch(2));
+        assert!(!over_limit(&scene, "900"), "{beyond:?}");
+        assert_eq!(state::phone(scene.phone("900")), "active", "{beyond:?}");
+        assert_eq!(scene.owes(&key_lane("900", 1)), "issue issue +0");
+    }
 }
 
 #[test]
@@ -211,6 +259,7 @@ fn a_newer_phone_of_the_same_model_replaces_the_older_one() {
     model(&mut scene, "901", Some("Samsung"), Some("S10"));
     model(&mut scene, "902", Some("apple "), Some("IPHONE15,2"));
     assert_eq!(enrolled(&scene), ["901", "902"], "and its place is free");
+    assert_eq!(scene.owes(&key_lane("902", 1)), "issue issue +0");
     assert_eq!(state::phone(scene.phone("900")), "removing");
     assert!(!scene.enrollment().invite.barred);
 }

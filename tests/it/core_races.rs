@@ -80,6 +80,29 @@ fn a_phone_that_registers_before_the_users_answer_is_taken_in_is_looked_for() {
 }
 
 #[test]
+fn a_phone_that_registers_while_a_found_user_is_read_is_looked_for() {
+    let read = |seconds| {
+        let mut scene = Scene::new();
+        scene.wish(wish_launch(1));
+        scene.fails(&user_lane(), Fault::Conflict);
+        scene.does(&user_lane(), Answer::UserFound(Some(hid_user("700"))));
+        let call = scene.start(&user_lane());
+        scene.pass(seconds);
+        let seen = scene.user_seen(vec![], vec![]);
+        scene.answer(call, Answer::User(seen));
+        scene
+    };
+    assert_eq!(read(1).enrollment().look, None);
+    let mut slow = read(2);
+    assert_eq!(slow.owes(&read_lane()), "confirm read_user +0");
+    let call = slow.start(&read_lane());
+    slow.pass(2);
+    let seen = slow.user_seen(vec![], vec![]);
+    slow.answer(call, Answer::User(seen));
+    assert_eq!(slow.enrollment().look, None, "once is enough");
+}
+
+#[test]
 fn a_phone_that_registers_before_a_late_answer_is_looked_for() {
     let mut scene = Scene::new();
     scene.wish(wish_launch(1));

@@ -1,15 +1,18 @@
 //! A child's record in its access system, on the stage.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use origo_adapter::core::effect::Lane;
 use origo_adapter::core::identity::Child;
-use origo_adapter::core::ids::{CallNo, ChildId};
-use origo_adapter::core::observation::{Answer, CredentialStatus, Observation};
-use origo_adapter::core::record::{Act, Field, Outcome, Record};
+use origo_adapter::core::ids::{CallNo, ChildId, Personal};
+use origo_adapter::core::observation::{Answer, CredentialStatus, Fault, Observation};
+use origo_adapter::core::record::{Act, Contents, Field, Outcome, Record};
 use origo_adapter::core::wish::Wish;
+use origo_adapter::template::Template;
 use uuid::Uuid;
 
+use crate::support::lanes::phone_other;
 use crate::support::scene::{
     Scene, container, doors, key_lane, key_seen, parent_id, phone_id, phone_seen, secs,
     wish_suspend,
@@ -280,4 +283,113 @@ fn a_phone_that_is_gone_takes_its_record_along() {
     scene.does(&Lane::Phone(phone_id("900")), Answer::Phone(seen));
     assert_eq!(does(&mut scene, Outcome::Done), "remove card-1000");
     assert!(scene.is().parents[&parent_id(1)].children.is_empty());
+}
+
+#[test]
+fn a_put_that_nobody_saw_end_is_removed_by_its_number_and_again_once_it_cannot_come_late() {
+    let mut scene = scene(Scene::issued);
+    start(&mut scene);
+    let until = record(&scene).call.clone().unwrap().until;
+    scene.wish(Wish::DeleteParent(parent_id(1)));
+    scene.does(&key_lane("900", 1), Answer::Revoked);
+    assert_eq!(does(&mut scene, Outcome::Done), "remove card-1000");
+    assert_eq!(
+        scene.owed[&Lane::Record(id())].not_before,
+        until.plus(secs(120))
+    );
+    assert_eq!(does(&mut scene, Outcome::Done), "remove -");
+    assert_eq!(owes(&scene), "-");
+}
+
+#[test]
+fn after_a_removal_that_failed_or_nobody_saw_end_a_wanted_record_is_told_again() {
+    for outcome in [Some(Outcome::Rejected), Some(Outcome::Unanswered), None] {
+        let mut scene = imported();
+        scene.wish(wish_suspend(true));
+        let (_, number) = start(&mut scene);
+        if let Some(outcome) = outcome {
+            end(&mut scene, number, outcome);
+        }
+        scene.wish(wish_suspend(false));
+        assert_eq!(start(&mut scene).0, "put card-1000", "{outcome:?}");
+        assert_eq!(told(&scene).last().unwrap(), "importing", "{outcome:?}");
+    }
+}
+
+#[test]
+fn only_what_was_taken_and_is_still_wanted_is_imported() {
+    let mut scene = scene(Scene::with_parent);
+    let seen = key_seen("1000", 1, CredentialStatus::Issued);
+    scene.does(&key_lane("900", 1), Answer::Issued(seen));
+    does(&mut scene, Outcome::Unanswered);
+    assert_eq!(told(&scene), ["importing"]);
+    does(&mut scene, Outcome::Done);
+    assert_eq!(told(&scene), ["importing", "imported"]);
+    let ends_at = Some(scene.now.plus(Duration::from_hours(1)));
+    scene.wish(Wish::SetDates {
+        id: parent_id(1),
+        starts_at: None,
+        ends_at,
+    });
+    assert_eq!(told(&scene), ["importing", "imported", "importing"]);
+}
+
+#[test]
+fn a_key_on_its_way_out_has_no_record_though_one_is_wanted() {
+    let mut ours = imported();
+    ours.wish(wish_suspend(true));
+    ours.fails(&key_lane("900", 1), Fault::Unanswered);
+    ours.wish(wish_suspend(false));
+    let mut somebodys = imported();
+    somebodys.event(phone_other());
+    somebodys.reads_phone(vec![key_seen("1000", 1, CredentialStatus::Revoking)]);
+    for scene in [ours, somebodys] {
+        assert_eq!(owes(&scene), "removal wake +0");
+    }
+}
+
+/// With a parent, at doors that take these fields.
+fn with_parent_of(fields: BTreeSet<Field>) -> Scene {
+    let mut scene = Scene::with_parent();
+    scene.policy.imports.insert(doors(), fields);
+    scene.wake();
+    scene
+}
+
+#[test]
+fn a_record_without_a_number_waits_for_the_key_all_the_same() {
+    let mut scene = with_parent_of([Field::ChildId].into());
+    assert_eq!(owes(&scene), "-");
+    let seen = key_seen("1000", 1, CredentialStatus::IssueInitiated);
+    scene.does(&key_lane("900", 1), Answer::Issued(seen));
+    assert_eq!(does(&mut scene, Outcome::Done), "put -");
+}
+
+#[test]
+fn a_phone_is_read_for_a_number_only_where_one_is_to_be_told_and_missing() {
+    for (fields, number, owed) in [
+        (FIELDS.into(), None, "confirm read_phone +30"),
+        (FIELDS.into(), Some("4711"), "-"),
+        ([Field::ChildId].into(), None, "-"),
+    ] {
+        let mut scene = with_parent_of(fields);
+        let mut seen = key_seen("1000", 1, CredentialStatus::Issued);
+        seen.card_number = number.map(str::to_owned);
+        scene.does(&key_lane("900", 1), Answer::Issued(seen));
+        assert_eq!(scene.owes_phone_read(), owed, "{number:?}");
+    }
+}
+
+#[test]
+fn a_number_is_told_as_it_is_and_a_moment_as_such() {
+    let fields = [
+        (Field::CardNumber, "4711"),
+        (Field::EndsAt, "1800000000000"),
+    ];
+    let fields = fields.map(|(field, text)| (field, Personal(text.to_owned())));
+    let template = Template::parse("{key.card_number} until {child.ends_at}").unwrap();
+    assert_eq!(
+        template.fill(&Contents(fields.into())),
+        "4711 until 2027-01-15T08:00:00.000Z"
+    );
 }

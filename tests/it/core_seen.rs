@@ -3,16 +3,18 @@
 
 use origo_adapter::core::effect::Lane;
 use origo_adapter::core::identity::{DoubtStage, Trouble};
+use origo_adapter::core::ids::Timestamp;
 use origo_adapter::core::observation::{
     Answer, ContainerSeen, ContainerStatus, CredentialStatus as Cs, Device, Fault, Happening,
-    InvitationStatus as Is, Rejection,
+    InvitationStatus as Is, Observation, Rejection, UserSeen,
 };
+use origo_adapter::core::step;
 use origo_adapter::core::wish::Wish;
 
-use crate::support::lanes::{invitation_lane, phone_lane, phone_other};
+use crate::support::lanes::{invitation_lane, phone_lane, phone_other, read_lane, user_lane};
 use crate::support::scene::{
-    Scene, credential, invitation, invitation_seen, key_lane, key_seen, manager, phone_id,
-    phone_seen, wish_invite,
+    START, Scene, credential, hid_user, invitation, invitation_seen, key_lane, key_seen, manager,
+    phone_id, phone_seen, wish_invite, wish_launch, wish_parent,
 };
 
 fn on_phone() -> ContainerSeen {
@@ -167,4 +169,68 @@ fn nothing_of_a_phone_outlives_it() {
     assert_eq!(scene.phone("900").look, None);
     let key = scene.key("900", 1);
     assert_eq!((&key.current, key.held.len()), (&None, 0));
+}
+
+// ---- what the store forgot ----
+
+/// The takeover reads a user of HID's that bears the person's id.
+fn adopts(scene: &mut Scene, user: UserSeen, began: Timestamp) {
+    let adopted = Observation::Adopted {
+        manager: manager(),
+        user,
+        began,
+    };
+    let after = step(&scene.policy, scene.is(), &adopted, scene.now).identity;
+    scene.change(|identity| *identity = after.expect("the identity is there"));
+}
+
+#[test]
+fn a_forgotten_user_is_ours_with_all_that_hangs_below() {
+    let mut scene = Scene::new();
+    let pending = vec![invitation_seen("800", Is::Pending)];
+    let user = scene.user_seen(pending, vec![on_phone()]);
+    adopts(&mut scene, user, START);
+    assert_eq!(scene.user_state(), "present");
+    let owed = scene.owes(&invitation_lane());
+    assert_eq!(owed, "withdrawal cancel_invitation +0", "none is wanted");
+    scene.wish(wish_launch(1));
+    scene.wish(wish_parent(1, 1));
+    let open = scene.enrollment().open_invitation();
+    assert_eq!(open.map(|(id, _)| id), Some(&invitation("800")));
+    assert_eq!(scene.key_state("900", 1), "issued", "and not once more");
+    let owed = scene.owes(&user_lane());
+    assert_eq!(owed, "enroll update_user +0", "HID may know older data");
+}
+
+#[test]
+fn of_two_users_with_the_same_mark_the_known_one_stays() {
+    let mut scene = Scene::invited();
+    let other = UserSeen {
+        id: hid_user("701"),
+        ..scene.user_seen(vec![], vec![])
+    };
+    adopts(&mut scene, other, START);
+    assert_eq!(scene.enrollment().user_id(), Some(&hid_user("700")));
+}
+
+#[test]
+fn a_forgotten_user_on_its_way_out_is_waited_for() {
+    let mut scene = Scene::new();
+    let leaving = UserSeen {
+        deleting: true,
+        ..scene.user_seen(vec![], vec![])
+    };
+    adopts(&mut scene, leaving, START);
+    assert_eq!(scene.user_state(), "taken");
+}
+
+#[test]
+fn a_phone_that_registers_while_a_forgotten_user_is_read_is_looked_for() {
+    for (seconds, owed) in [(1, "-"), (2, "confirm read_user +0")] {
+        let mut scene = Scene::new();
+        scene.pass(seconds);
+        let user = scene.user_seen(vec![], vec![]);
+        adopts(&mut scene, user, START);
+        assert_eq!(scene.owes(&read_lane()), owed);
+    }
 }

@@ -42,6 +42,8 @@ mod core_phones;
 #[cfg(test)]
 mod core_props;
 #[cfg(test)]
+mod core_prune;
+#[cfg(test)]
 mod core_races;
 #[cfg(test)]
 mod core_reads;

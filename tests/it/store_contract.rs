@@ -29,8 +29,8 @@ use outbox::{
 use records::{
     a_changed_row_moves, all, chains_the_journal, filters_lists, finds_no_damage,
     hids_ids_refuse_nobody, ids_are_exclusive, keeps_the_time_of_windows, listed,
-    pages_through_lists, remembers_batches_of_a_file_for_a_while, remembers_feeds, tells_the_queue,
-    tells_what_is_owed_longest, what_is_owed_keeps_its_place_in_line,
+    pages_through_lists, remembers_batches_of_a_file_for_a_while, remembers_feeds, remembers_stock,
+    tells_the_queue, tells_what_is_owed_longest, what_is_owed_keeps_its_place_in_line,
 };
 use samples::{
     MANAGER, adding, asking, at, change, commit, id, owing, read_user, releasing, removal, row,
@@ -54,7 +54,7 @@ macro_rules! suite {
             a_refused_commit_changes_nothing, commits_all_or_none, lists_what_is_due, replaces_what_is_owed, fills_windows,
             takes_all_windows_or_none, answers_move_slots, calls_without_identity_count_as_well,
             ids_are_exclusive, hids_ids_refuse_nobody, a_changed_row_moves, pages_through_lists,
-            filters_lists, remembers_feeds, remembers_batches_of_a_file_for_a_while, keeps_the_time_of_windows, tells_what_is_owed_longest, tells_the_queue, what_is_owed_keeps_its_place_in_line, finds_no_damage, chains_the_journal, removes_identities, counts, answers_ping,
+            filters_lists, remembers_feeds, remembers_stock, remembers_batches_of_a_file_for_a_while, keeps_the_time_of_windows, tells_what_is_owed_longest, tells_the_queue, what_is_owed_keeps_its_place_in_line, finds_no_damage, chains_the_journal, removes_identities, counts, answers_ping,
             keeps_events_in_order, filters_events, a_refused_commit_tells_nothing, makes_changes_and_forgets_webhooks,
             owes_events_to_who_asked_for_them, a_failing_delivery_holds_nobody_back,
             a_disabled_webhook_is_owed_nothing, forgets_old_events,
@@ -80,6 +80,7 @@ macro_rules! suite {
 }
 // Below the macro that they use.
 mod copied;
+mod edges;
 mod postgres;
 mod several;
 mod sqlite;

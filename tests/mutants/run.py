@@ -21,36 +21,42 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-LIGHT = {"SIMULATION_SEEDS": "60", "CRASH_SEEDS": "1", "CRASH_EVERY": "40", "PROPTEST_CASES": "64"}
+LIGHT = {"SIMULATION_SEEDS": "60", "CRASH_SEEDS": "1", "CRASH_EVERY": "40", "PROPTEST_CASES": "64", "ROUNDS": "1"}
 ALWAYS = {"PROPTEST_MAX_SHRINK_ITERS": "0", "INSTA_UPDATE": "no", "RUST_BACKTRACE": "0"}
 # Upper ends, in seconds, of a test's usual time: the cheaper ones go first.
 CLASSES = [0.3, 3, 60, float("inf")]
 SLACK = 15
 # Their time is a wall clock's.
-PROCESSES = ("process::", "demo::", "lifecycle::", "cli::", "discreet::")
+PROCESSES = (
+    "process::", "demo::", "lifecycle::", "cli::", "discreet::", "kills::", "several::", "sick_disk::", "on_postgres::",
+)
+# So many of the tests that caught a mutant's neighbours are run before all others.
+HINTS = 6
 
 
 class Stage:
-    """Which tests are run: the cheap ones, then the light ones of what is left, then all with all their seeds."""
+    """Which tests are run: the cheap ones, then cheap ones of whole processes, then the light ones of what is left, then
+    all with all their seeds."""
 
-    def __init__(self, name, above, below, processes, environment, longer):
-        self.name, self.above, self.below, self.processes = name, above, below, processes
+    def __init__(self, name, above, below, kinds, environment, longer):
+        self.name, self.above, self.below, self.kinds = name, above, below, kinds
         self.environment, self.longer = environment, longer
 
     def takes(self, test):
-        in_process = not test["test"].startswith(PROCESSES)
-        return self.above <= test["seconds"] < self.below and (self.processes or in_process)
+        of_process = test["test"].startswith(PROCESSES)
+        return self.above <= test["seconds"] < self.below and of_process in self.kinds
 
 
-CHEAP = Stage("cheap", 0, 3, False, LIGHT, 1)
-DEAR = Stage("dear", 3, 60, False, LIGHT, 1)
-ALL = Stage("all", 0, float("inf"), True, {}, 10)
+CHEAP = Stage("cheap", 0, 3, {False}, LIGHT, 1)
+WHOLE = Stage("whole processes", 0, 5, {True}, LIGHT, 2)
+DEAR = Stage("dear", 3, 60, {False}, LIGHT, 1)
+ALL = Stage("all", 0, float("inf"), {False, True}, {}, 10)
 # They show that the simulation finds deliberate bugs; that it finds another one instead says nothing.
 NO_EVIDENCE = "_is_caught"
 
 
 def binaries(copy):
-    """The test binaries, built once."""
+    """The test binaries, built once, and put aside: what is built of the sources themselves lies in the same place."""
     cache = copy / "binaries.json"
     if cache.exists():
         return json.loads(cache.read_text())
@@ -60,7 +66,12 @@ def binaries(copy):
     )
     artifacts = [json.loads(line) for line in run.stdout.splitlines()]
     tests = [a for a in artifacts if a.get("executable") and a["profile"]["test"]]
-    known = {a["target"]["name"] + "/" + a["target"]["kind"][0]: a["executable"] for a in tests}
+    known = {}
+    for a in tests:
+        kind = a["target"]["kind"][0]
+        aside = copy / f"{a['target']['name']}-{kind}"
+        shutil.copy2(a["executable"], aside)
+        known[f"{a['target']['name']}/{kind}"] = str(aside)
     cache.write_text(json.dumps(known))
     return known
 
@@ -108,43 +119,73 @@ def run(copy, binary, tests, extra, limit):
     return failed
 
 
-def survey(copy, known):
+def survey(copy, known, jobs):
     """Each test alone, without a mutant: how long it takes and which mutants it comes past."""
     cache = copy / "tests.json"
     if cache.exists():
         return json.loads(cache.read_text())
-    seeds = copy / "tests/core_props.seeds"
-    shutil.copy(seeds, copy / "seeds")
-    tests = []
+    shutil.copy(copy / "tests/core_props.seeds", copy / "seeds")
+    listed = []
     for name, binary in known.items():
-        listed = subprocess.run([binary, "--list", "--format", "terse"], cwd=copy, stdout=subprocess.PIPE, text=True, check=True)
-        for line in listed.stdout.splitlines():
-            test, kind = line.rsplit(": ", 1)
-            if kind != "test" or test.endswith(NO_EVIDENCE):
-                continue
-            trace = copy / "scratch/trace"
-            trace.unlink(missing_ok=True)
-            began = time.monotonic()
-            failed = run(copy, binary, [test], LIGHT | {"MUTANT_TRACE": str(trace)}, 1200)
-            passed = sorted({int(n) for n in trace.read_text().split()}) if trace.exists() else []
-            entry = {"binary": name, "test": test, "seconds": time.monotonic() - began, "passes": passed}
-            print(f"{entry['seconds']:7.2f} s {len(passed):5} {test}{' FAILS' if failed else ''}", flush=True)
-            if not failed:
-                tests.append(entry)
+        listing = subprocess.run([binary, "--list", "--format", "terse"], cwd=copy, stdout=subprocess.PIPE, text=True, check=True)
+        listed += [(name, *line.rsplit(": ", 1)) for line in listing.stdout.splitlines()]
+    chosen = [(name, test) for name, test, kind in listed if kind == "test" and not test.endswith(NO_EVIDENCE)]
+
+    def one(number):
+        name, test = chosen[number]
+        trace = copy / f"scratch/trace{number}"
+        trace.unlink(missing_ok=True)
+        began = time.monotonic()
+        failed = run(copy, known[name], [test], LIGHT | {"MUTANT_TRACE": str(trace)}, 1200)
+        passed = sorted({int(n) for n in trace.read_text().split()}) if trace.exists() else []
+        entry = {"binary": name, "test": test, "seconds": time.monotonic() - began, "passes": passed}
+        print(f"{entry['seconds']:7.2f} s {len(passed):5} {test}{' FAILS' if failed else ''}", flush=True)
+        return None if failed else entry
+
+    with ThreadPoolExecutor(jobs) as pool:
+        tests = [entry for entry in pool.map(one, range(len(chosen))) if entry]
     cache.write_text(json.dumps(tests))
     return tests
 
 
-def verdict(copy, known, tests, mutant, stage):
-    """Runs the tests of one stage that come past the mutant, the cheaper ones first."""
+class Hints:
+    """The tests that caught other mutants of a function are likely to catch its next one."""
+
+    def __init__(self):
+        self.by_function, self.by_file = {}, {}
+
+    @staticmethod
+    def places(mutant):
+        file = mutant["name"].split(":", 1)[0]
+        change = mutant["name"].split(": ", 1)[1]
+        function = change.rsplit(" in ", 1)[-1].removeprefix("replace ").split(" -> ")[0].split(" with ")[0]
+        return file, f"{file} {function}"
+
+    def learn(self, result):
+        if not result["by"] or result["by"] in ("time-out", "abort"):
+            return
+        file, function = self.places(result)
+        for known, key in ((self.by_file, file), (self.by_function, function)):
+            known[key] = [result["by"], *(test for test in known.get(key, []) if test != result["by"])][:HINTS]
+
+    def of(self, mutant):
+        file, function = self.places(mutant)
+        return {*self.by_function.get(function, []), *self.by_file.get(file, [])[: HINTS // 2]}
+
+
+def verdict(copy, known, tests, mutant, stage, hints):
+    """Runs the tests of one stage that come past the mutant: the likely ones first, then the cheaper ones."""
     began = time.monotonic()
     passing = [test for test in tests if mutant["id"] in test["passes"] and stage.takes(test)]
     outcome, by = "survived", None
     extra = {"MUTANT": str(mutant["id"])} | stage.environment
+    likely = [test for test in passing if test["test"] in hints and test["seconds"] < CLASSES[1]]
+    classes = [likely]
     below = 0.0
     for end in CLASSES:
-        of_class = [test for test in passing if below <= test["seconds"] < end]
+        classes.append([test for test in passing if below <= test["seconds"] < end and test not in likely])
         below = end
+    for of_class in classes:
         for name, binary in known.items():
             chosen = [test for test in of_class if test["binary"] == name]
             if not chosen or by:
@@ -171,28 +212,35 @@ def main():
     copy = asked.copy.resolve()
     (copy / "scratch").mkdir(exist_ok=True)
     known = binaries(copy)
-    tests = survey(copy, known)
+    tests = survey(copy, known, asked.jobs)
     for test in tests:
         test["passes"] = set(test["passes"])
     mutants = [m for m in json.loads((copy / "mutants.json").read_text()) if not m["unviable"]]
     mutants = [m for m in mutants if asked.only in m["name"]]
     lock = threading.Lock()
+    hints = Hints()
 
     def pass_over(stage, due):
         lines = asked.results.read_text().splitlines() if asked.results.exists() else []
         last = {result["id"]: result for result in map(json.loads, lines)}
+        for result in last.values():
+            hints.learn(result)
 
         def one(mutant):
-            result = verdict(copy, known, tests, mutant, stage)
+            with lock:
+                likely = hints.of(mutant)
+            result = verdict(copy, known, tests, mutant, stage, likely)
             with lock, asked.results.open("a") as out:
                 out.write(json.dumps(result) + "\n")
+                hints.learn(result)
                 print(f"{result['outcome']:9} {result['seconds']:6} s {result['name']}  [{result['by']}]", flush=True)
 
         with ThreadPoolExecutor(asked.jobs) as pool:
             list(pool.map(one, [m for m in mutants if due(last.get(m["id"]))]))
 
     pass_over(CHEAP, lambda last: last is None)
-    pass_over(DEAR, lambda last: last["outcome"] == "survived" and last["stage"] == "cheap")
+    for stage, before in ((WHOLE, CHEAP), (DEAR, WHOLE)):
+        pass_over(stage, lambda last: last["outcome"] == "survived" and last["stage"] == before.name)
     if asked.again:
         pass_over(ALL, lambda last: last["outcome"] == "survived")
 

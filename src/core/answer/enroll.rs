@@ -313,7 +313,7 @@ fn user_gone(enrollment: &mut Enrollment, policy: &Policy, call: &InFlight, now:
         | CmUserState::Gone => enrollment.user.state.clone(),
     };
     enrollment.user.missing_since = None;
-    if was_present && enrollment.user.state == CmUserState::Gone {
+    if was_present {
         enrollment.user.drift.noticed_at = Some(now);
     }
     for phone in enrollment

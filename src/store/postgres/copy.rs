@@ -314,7 +314,7 @@ async fn put_head(source: &AtRest, target: &mut PgConnection) -> Result<(), Erro
     let last: Option<i64> = source
         .prepare(LAST_EVENT)?
         .query_row([], |row| row.get(0))?;
-    if let Some(last) = last.filter(|last| *last > 0) {
+    if let Some(last) = last {
         sqlx::query(PUT_LAST_EVENT)
             .bind(last)
             .execute(target)

@@ -9,13 +9,32 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Row as _};
 
 use super::history::History;
-use super::locks;
+use super::{locks, member};
 use crate::store::Error;
 
+/// A change of the schema.
+struct Migration {
+    statements: &'static str,
+    /// The oldest schema whose program may go on working with what this makes. From the first release on it is the
+    /// number before or an older one, as long as a migration only adds what that program need not know of, and what is
+    /// written into rows is what it can read: a new field of them is read by one release, and written by the next.
+    oldest: i64,
+}
+
 /// Only ever added to; the schema version is their number.
-const MIGRATIONS: [&str; 2] = [
-    include_str!("../migrations/postgres/0001_initial.sql"),
-    include_str!("../migrations/postgres/0002_several_daemons.sql"),
+const MIGRATIONS: [Migration; 3] = [
+    Migration {
+        statements: include_str!("../migrations/postgres/0001_initial.sql"),
+        oldest: 1,
+    },
+    Migration {
+        statements: include_str!("../migrations/postgres/0002_several_daemons.sql"),
+        oldest: 2,
+    },
+    Migration {
+        statements: include_str!("../migrations/postgres/0003_oldest.sql"),
+        oldest: 3,
+    },
 ];
 
 /// How long a connection may take to be made, and a verb to get one.
@@ -40,7 +59,10 @@ const TABLES: &str = "\
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm', 'f')";
 const ENCODING: &str = "SELECT current_setting('server_encoding') = 'UTF8'";
-const VERSION: &str = "SELECT schema FROM origo_adapter";
+// Before version 3 there was no word about older ones.
+const VERSION: &str = "\
+    SELECT schema, coalesce((to_jsonb(us) ->> 'oldest')::bigint, schema) FROM origo_adapter AS us";
+const CHANGED: &str = "UPDATE origo_adapter SET schema = $1, oldest = $2";
 
 /// Which database, and how it is reached.
 #[derive(Clone, Debug)]
@@ -164,7 +186,7 @@ pub(super) async fn pool(
         .connect_lazy_with(settings.options()))
 }
 
-/// Version 0: there is nothing yet. Refuses what is not ours, and what is newer than we.
+/// Version 0: there is nothing yet. Refuses what is not ours, and what is newer than we and not made for us as well.
 pub(super) async fn version(conn: &mut PgConnection) -> Result<i64, Error> {
     if !conn.fetch_one(ENCODING).await?.try_get(0)? {
         return Err(Error::Database(
@@ -174,9 +196,10 @@ pub(super) async fn version(conn: &mut PgConnection) -> Result<i64, Error> {
     let tables = conn.fetch_one(TABLES).await?;
     let (tables, ours): (i64, i64) = (tables.try_get(0)?, tables.try_get(1)?);
     if ours > 0 {
-        let found = conn.fetch_one(VERSION).await?.try_get(0)?;
+        let row = conn.fetch_one(VERSION).await?;
+        let (found, oldest): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         let known = known();
-        return if found > known {
+        return if oldest > known {
             Err(Error::Newer { found, known })
         } else {
             Ok(found)
@@ -192,20 +215,28 @@ fn known() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 
-/// Brings the schema up to date, whoever else does so; returns its versions before and after.
+/// Brings the schema up to date, whoever else does so; returns its versions before and after. Refused with
+/// [`Error::InUse`] while daemons work on it that could not go on.
 pub(super) async fn migrate(conn: &mut PgConnection) -> Result<(i64, i64), Error> {
     let mut transaction = conn.begin().await?;
     locks::take_one(&mut transaction, locks::SCHEMA).await?;
     let found = version(&mut transaction).await?;
-    for (migration, number) in MIGRATIONS.into_iter().zip(1..) {
-        if number > found {
-            transaction.execute(sqlx::raw_sql(migration)).await?;
-            sqlx::query("UPDATE origo_adapter SET schema = $1")
-                .bind(number)
-                .execute(&mut *transaction)
-                .await?;
+    let mut oldest = None;
+    for (migration, number) in MIGRATIONS.iter().zip(1..) {
+        if number <= found {
+            continue;
         }
+        if 0 < found && found < migration.oldest {
+            member::keep_off(&mut transaction).await?;
+        }
+        let statements = sqlx::raw_sql(migration.statements);
+        transaction.execute(statements).await?;
+        oldest = Some(migration.oldest);
+    }
+    if let Some(oldest) = oldest {
+        let changed = sqlx::query(CHANGED).bind(known()).bind(oldest);
+        changed.execute(&mut *transaction).await?;
     }
     transaction.commit().await?;
-    Ok((found, known()))
+    Ok((found, found.max(known())))
 }

@@ -1,14 +1,16 @@
 //! What the engine commits, and what it leaves alone.
 
 use origo_adapter::core::ids::CallNo;
-use origo_adapter::core::observation::{Answer, Observation};
-use origo_adapter::core::wish::Wish;
-use origo_adapter::core::{Lane, identity::InFlight};
+use origo_adapter::core::observation::{Answer, Observation, UserSeen};
+use origo_adapter::core::wish::{Target, Wish};
+use origo_adapter::core::{Lane, Policy, identity::InFlight};
 use origo_adapter::engine::WishError;
 use origo_adapter::store::{Claim, Window};
 use uuid::Uuid;
 
+use super::calls::Life;
 use super::{Rig, automation, person};
+use crate::support::lines::Lines;
 use crate::support::scene;
 
 #[tokio::test]
@@ -106,4 +108,64 @@ async fn a_wish_that_is_refused_or_empty_writes_nothing_and_commits_are_told() {
     });
     assert!(known.await.unwrap().is_some());
     assert!(!commits.has_changed().unwrap());
+}
+
+#[tokio::test]
+async fn another_policy_is_in_force_at_once_and_a_store_that_went_back_stays_one() {
+    let rig = Rig::new(|_| {});
+    let went_back = Some(rig.now());
+    rig.engine.read_again(rig.now());
+    let policy = Policy {
+        give_up_after: scene::secs(7),
+        ..scene::policy()
+    };
+    rig.engine.renew(policy.clone());
+    let expected = Policy {
+        regressed_at: went_back,
+        ..policy
+    };
+    assert_eq!(*rig.engine.policy(), expected);
+}
+
+#[tokio::test]
+async fn whom_hid_knows_and_nobody_here_is_taken_over_once() {
+    let rig = Rig::new(|_| {});
+    let user = scene::hid_user("700");
+    let seen = Observation::Adopted {
+        manager: scene::manager(),
+        user: UserSeen {
+            id: user.clone(),
+            external_id: Some(person(1).to_string()),
+            deleting: false,
+            invitations: vec![],
+            containers: vec![],
+        },
+        began: rig.now(),
+    };
+    for _ in 0..2 {
+        rig.engine.meet(person(1), &seen, "adopt").await.unwrap();
+        let loaded = rig.store().load(person(1)).await.unwrap().unwrap();
+        let enrollment = &loaded.identity.enrollments[&scene::manager()];
+        assert_eq!(enrollment.user_id(), Some(&user));
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_else_takes_away_is_told_once() {
+    let lines = Lines::listen();
+    let mut life = Life::by(scene::policy()).await;
+    life.enroll().await;
+    {
+        let mut hid = life.rig.wire.hid.lock().unwrap();
+        let key = hid.live_credentials()[0].credential;
+        hid.portal_revoke(life.rig.now().0, key).unwrap();
+    }
+    life.minutes(5).await;
+    life.wish(Wish::Resync(Target::default())).await;
+    life.minutes(30).await;
+    let told = lines.told("drift.found");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["identity.id"], person(1).to_string());
+    assert_eq!(told[0]["drift.what"], "key_revoked");
+    assert_eq!(told[0]["drift.repaired"], false);
 }

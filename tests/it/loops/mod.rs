@@ -3,6 +3,7 @@
 mod calls;
 mod drift;
 mod engine;
+mod feed;
 mod hints;
 mod holds;
 mod late;
@@ -10,6 +11,7 @@ mod phones;
 mod poller;
 mod quarantine;
 mod stock;
+mod windows;
 mod worker;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -87,6 +89,8 @@ struct Wire {
     line: Mutex<Line>,
     clock: Arc<HandClock>,
     requests: AtomicUsize,
+    /// The last one.
+    asked: Mutex<http::Uri>,
     /// No larger answer is taken.
     largest: AtomicUsize,
 }
@@ -98,6 +102,7 @@ impl Transport for Wire {
         let before = self.requests.load(Ordering::SeqCst);
         if !login {
             self.requests.fetch_add(1, Ordering::SeqCst);
+            request.uri().clone_into(&mut self.asked.lock().unwrap());
         }
         let broken = |error: fn(String) -> TransportError| -> Sending<'_> {
             Box::pin(async move { Err(error("broken".into())) })
@@ -127,7 +132,7 @@ impl Transport for Wire {
         let reply = self.hid.lock().unwrap().handle(self.clock.truth(), request);
         Box::pin(async move {
             match reply {
-                Reply::Answer(answer) if answer.body().len() > largest => {
+                Reply::Answer(answer) if !login && answer.body().len() > largest => {
                     Err(TransportError::Oversized("too large".into()))
                 }
                 Reply::Answer(answer) => Ok(answer),
@@ -172,6 +177,7 @@ impl Rig {
             line: Mutex::new(Line::Good),
             clock: Arc::clone(&clock),
             requests: AtomicUsize::new(0),
+            asked: Mutex::default(),
             largest: AtomicUsize::new(usize::MAX),
         });
         let time = Arc::clone(&clock) as Arc<dyn Clock>;

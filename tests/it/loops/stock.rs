@@ -6,6 +6,7 @@ use std::time::Duration;
 use origo_adapter::core::Effect;
 use origo_adapter::core::hold::{HoldReason, HoldScope};
 use origo_adapter::core::ids::{AcsUserId, PartNumber, Timestamp};
+use origo_adapter::core::stock::{Part, Stock};
 use origo_adapter::core::wish::Wish;
 use origo_adapter::poller::{Polled, Poller};
 use origo_adapter::simulator::Device;
@@ -181,4 +182,53 @@ async fn a_part_number_that_is_not_ours_stops_its_own_keys_only() {
         2,
         "one is refused, and nobody else asks"
     );
+}
+
+fn minute(n: u64) -> Timestamp {
+    Timestamp(0).plus(Duration::from_mins(n))
+}
+
+/// So many were left at these minutes.
+fn read(readings: impl IntoIterator<Item = (u64, i64)>) -> Part {
+    let number = PartNumber(PART.to_owned());
+    let mut stock = Stock::default();
+    for (at, left) in readings {
+        stock.note(&[(number.clone(), Some(left))], 1, minute(at));
+    }
+    stock.parts[&number].clone()
+}
+
+#[test]
+fn a_part_number_that_hid_no_longer_names_is_forgotten() {
+    let [kept, gone] = ["MID-1", "MID-2"].map(|number| PartNumber(number.to_owned()));
+    let mut stock = Stock::default();
+    stock.note(&[(kept.clone(), Some(5)), (gone, Some(5))], 2, minute(0));
+    stock.note(&[(kept.clone(), Some(5))], 2, minute(60));
+    assert_eq!(stock.parts.into_keys().collect::<Vec<_>>(), [kept]);
+}
+
+#[test]
+fn of_many_readings_so_many_are_kept_the_first_and_the_last_among_them() {
+    for (times, kept) in [(339, 339), (340, 340), (341, 340), (500, 340)] {
+        let readings = read((0..times).map(|at| (at, 100))).readings;
+        assert_eq!(readings.len(), kept, "of {times}");
+        let ends = [&readings[0], &readings[kept - 1]].map(|(at, _)| *at);
+        assert_eq!(ends, [minute(0), minute(times - 1)], "of {times}");
+    }
+}
+
+#[test]
+fn an_hour_is_the_least_that_tells_of_use() {
+    assert_eq!(read([(0, 100), (59, 50)]).ends_at(), None);
+    let end = Some(minute(100 * 60));
+    assert_eq!(read([(0, 100), (60, 99)]).ends_at(), end);
+}
+
+#[test]
+fn what_lasts_for_two_weeks_is_enough() {
+    for (hours, low) in [(335, true), (336, false)] {
+        // One an hour.
+        let part = read([(0, hours + 10), (600, hours)]);
+        assert_eq!(part.is_low(), low, "{hours}");
+    }
 }

@@ -74,22 +74,6 @@ async fn a_call_keeps_its_place_as_long_as_it_may_count() {
     }
 }
 
-/// The call before it reached HID; and beyond the only place, the replay counts all the same.
-#[tokio::test]
-async fn a_replay_that_is_refused_does_not_free_the_place_of_its_call() {
-    let mut rig = narrow(0);
-    rig.launch(1).await;
-    rig.launch(2).await;
-    let began = rig.now();
-    let job = rig.job().await;
-    rig.breaks_next(Fault::Token401);
-    rig.line(Line::GoodOnce);
-    rig.perform(job).await;
-    assert_eq!(rig.requests(), 2);
-    let kept = Duration::from_secs(20 + 120) + WINDOW;
-    assert_eq!(rig.waits().await, Some(began.plus(kept)));
-}
-
 #[tokio::test]
 async fn a_call_whose_lease_is_over_is_not_sent() {
     let mut rig = narrow(0);
@@ -407,4 +391,30 @@ async fn a_clock_that_is_set_back_holds_nothing_up() {
     assert_eq!(rig.waits().await, Some(probe_at), "HID was not reached");
     rig.pass(Duration::from_secs(5));
     assert_eq!(rig.job().await.identity, super::person(4));
+}
+
+/// A phone that is lost needs another invitation, and no other user.
+#[tokio::test]
+async fn a_feed_that_does_not_tell_of_invitations_is_deaf_as_well() {
+    let mut rig = Rig::new(|_| {});
+    let mut poller = super::poller::poller(&rig).await;
+    for n in 1..=3 {
+        rig.launch(n).await;
+        assert_eq!(rig.works().await, "create_user");
+        rig.redeem();
+    }
+    rig.pass(Duration::from_secs(20));
+    super::poller::read_on(&mut poller).await;
+    {
+        let mut hid = rig.wire.hid.lock().unwrap();
+        hid.faults_mut().set(Fault::FeedEmpty, 1.0);
+    }
+    for n in 1..=3 {
+        rig.wish(n, &[scene::wish_invite(false)]).await;
+        assert_eq!(rig.works().await, "create_invitation");
+    }
+    assert!(!rig.manager.must_read_waiting());
+    rig.pass(Duration::from_mins(5));
+    super::poller::read_on(&mut poller).await;
+    assert!(rig.manager.must_read_waiting());
 }

@@ -203,6 +203,50 @@ async fn events_go_on_there_and_the_file_is_marked_as_older() {
     );
 }
 
+/// More than a write that meets what is there already is tried again.
+#[tokio::test]
+async fn numbers_of_events_go_on_after_those_that_were_copied() {
+    let Some(Bed { store, place }) = bed() else {
+        return;
+    };
+    let events = (1..=10).map(|n| event(n, EventType::PhoneDeactivated));
+    let ten = telling(commit(1, 0), at(1), events.collect());
+    put(&store, ten).await;
+    drop(store);
+    place.copy().await.unwrap();
+    let store = place.there().await;
+    put(&store, with_event(11, commit(1, 1))).await;
+    assert_eq!(
+        newest(&store).await.id,
+        event(11, EventType::PhoneDeactivated).id
+    );
+}
+
+/// Somebody's trigger there changes a single column of a single row.
+#[tokio::test]
+async fn a_copy_that_differs_from_the_file_is_undone() {
+    let Some(Bed { store, place }) = bed() else {
+        return;
+    };
+    for n in 1..=3 {
+        let who = adding(commit(n, 0), &[row(Kind::Phone, &n.to_string(), at(0))]);
+        put(&store, who).await;
+    }
+    drop(store);
+    drop(place.there().await);
+    place
+        .database
+        .raw(
+            "CREATE FUNCTION changes() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN IF NEW.id = '3' THEN NEW.created_at = 1; END IF; RETURN NEW; END $$;
+            CREATE TRIGGER changes BEFORE INSERT ON entities FOR EACH ROW EXECUTE FUNCTION changes()",
+        )
+        .await;
+    place
+        .is_refused("number 2 by kind, id of table entities makes no sense: differs after the copy")
+        .await;
+}
+
 #[tokio::test]
 async fn neither_may_be_at_work() {
     let Some(Bed { store, place }) = bed() else {

@@ -39,6 +39,59 @@ async fn bed(threads: Threads) -> Option<Bed> {
 
 suite!(background, super::bed(super::Threads::Background).await);
 suite!(caller, super::bed(super::Threads::Caller).await);
+suite!(beside_the_next, super::beside_the_next().await);
+
+/// What the next version's schema may bring while this one's programs are at work: columns, tables, indexes.
+const NEXT: &str = "\
+    DO $$ DECLARE name text; BEGIN
+        FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+            EXECUTE format('ALTER TABLE %I ADD COLUMN of_next int NOT NULL DEFAULT 1', name);
+        END LOOP;
+    END $$;
+    CREATE TABLE of_next (identity uuid REFERENCES identities (id) ON DELETE CASCADE, what text);
+    CREATE INDEX identities_of_next ON identities (of_next);
+    UPDATE origo_adapter SET schema = schema + 1";
+
+/// This version's program on the next version's schema.
+async fn beside_the_next() -> Option<Bed> {
+    let database = Database::new()?;
+    database.raw(NEXT).await;
+    Some(Bed {
+        store: database.open(Threads::Background).await,
+        database,
+    })
+}
+
+/// Hosts are upgraded one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_at_work_does_not_mind_the_next_schema() {
+    let Some(bed) = bed(Threads::Background).await else {
+        return;
+    };
+    bed.store.commit(commit(1, 0)).await.unwrap();
+    bed.database.raw(NEXT).await;
+    bed.store.commit(commit(1, 1)).await.unwrap();
+    assert_eq!(bed.store.load(id(1)).await.unwrap().unwrap().revision, 2);
+    let (found, left) = migrate(&bed.database.settings()).await.unwrap();
+    assert_eq!(found, left, "what is newer stays as it is");
+}
+
+/// A schema that the daemons at work could not go on with is not made under them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_suits_nobody_before_waits_until_none_is_left() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let daemon = Postgres::join(&database.settings()).await.unwrap();
+    database
+        .raw("UPDATE origo_adapter SET schema = 2; ALTER TABLE origo_adapter DROP COLUMN oldest")
+        .await;
+    let other = Postgres::join(&database.settings()).await;
+    assert!(matches!(other, Err(Error::InUse)));
+    drop(daemon);
+    let other = Postgres::join(&database.settings()).await;
+    assert!(other.is_ok());
+}
 
 /// Many at once, on as many connections as the store has.
 async fn at_once<T, F>(count: u128, work: impl Fn(u128) -> F) -> Vec<T>
@@ -411,7 +464,7 @@ async fn makes_its_schema_once_whoever_comes_first() {
         heads.insert(opened.unwrap().head().await.unwrap().database);
     }
     assert_eq!(heads.len(), 1);
-    assert_eq!(migrate(&database.settings()).await.unwrap(), (2, 2));
+    assert_eq!(migrate(&database.settings()).await.unwrap(), (3, 3));
 }
 
 #[tokio::test]
@@ -419,7 +472,9 @@ async fn refuses_a_newer_schema() {
     let Some(database) = Database::new() else {
         return;
     };
-    database.raw("UPDATE origo_adapter SET schema = 999").await;
+    database
+        .raw("UPDATE origo_adapter SET schema = 999, oldest = 998")
+        .await;
     let opened = Postgres::open(&database.settings(), Options::default()).await;
     assert!(matches!(opened, Err(Error::Newer { found: 999, known }) if known < 999));
     let audit = audit::verify(&database.settings()).await;
@@ -456,7 +511,7 @@ async fn daemons_share_a_database_and_keep_off_who_changes_it_as_a_whole() {
     assert!(matches!(migrate(&settings).await, Err(Error::InUse)));
     second.ping().await.unwrap();
     drop(second);
-    assert_eq!(migrate(&settings).await.unwrap(), (2, 2));
+    assert_eq!(migrate(&settings).await.unwrap(), (3, 3));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::slice::from_ref;
 use origo_adapter::core::effect::{Class, Lane};
 use origo_adapter::core::ids::{AcsSystemId, ParentId, PartNumber, PhoneId};
 use origo_adapter::core::index::{Kind, Row};
+use origo_adapter::core::stock::Stock;
 use origo_adapter::store::files::{Batch, File};
 use origo_adapter::store::journal::{ROOT, verify_journal};
 use origo_adapter::store::{Commit, Error, Feed, Grant, ListQuery, Store};
@@ -288,6 +289,22 @@ pub(super) async fn remembers_feeds(store: &dyn Store) {
     assert!(store.seen_events(other, asked()).await.unwrap().is_empty());
 }
 
+pub(super) async fn remembers_stock(store: &dyn Store) {
+    assert_eq!(store.load_stock(MANAGER).await.unwrap(), None);
+    for calls in [1, 2] {
+        let stock = Stock {
+            read_at: Some(at(5)),
+            calls,
+            ..Stock::default()
+        };
+        store.save_stock(MANAGER, stock.clone()).await.unwrap();
+        let loaded = store.load_stock(MANAGER).await.unwrap();
+        assert_eq!(loaded, Some(stock));
+    }
+    let other = AcsSystemId(Uuid::from_u128(0xC1));
+    assert_eq!(store.load_stock(other).await.unwrap(), None);
+}
+
 /// The clock that is set is not the one that windows are counted by.
 pub(super) async fn keeps_the_time_of_windows(store: &dyn Store) {
     let boot = Uuid::from_u128;
@@ -303,6 +320,8 @@ pub(super) async fn keeps_the_time_of_windows(store: &dyn Store) {
         );
     }
     let slots = || store.slots("w".to_owned(), at(600));
+    let within = store.window_epoch(boot(1), 5, at(600));
+    assert_eq!(within.await.unwrap(), 1_000);
     assert_eq!(slots().await.unwrap(), [at(3_000), at(3_000)]);
     let earlier = store.window_epoch(boot(2), 600, at(600));
     assert_eq!(earlier.await.unwrap(), 600);

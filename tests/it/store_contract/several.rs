@@ -116,6 +116,54 @@ async fn who_falls_behind_catches_up_slowly_and_nobody_goes_back() {
     assert_eq!(second.offsets.boot, before);
 }
 
+/// One that comes when nobody is there any more begins where the last one was, however far that was from the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_common_time_outlives_whoever_keeps_it() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let mut first = Daemon::join(&database, 0, 5_000).await;
+    first.passes(3_600_000);
+    first.agree().await;
+    let before = first.boottime();
+    drop(first);
+    database
+        .raw("UPDATE members SET heard_at = heard_at - 3600000")
+        .await;
+    let second = Daemon::join(&database, 0, 900_000).await;
+    assert_near(second.boottime(), before);
+}
+
+/// An answer was given in the middle of the time that it took; the quickest of a few tells most.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quickest_answer_is_believed_and_half_of_its_time() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let store = Postgres::join(&database.settings()).await.unwrap();
+    // Seconds that each question takes by this host's clocks, which stand still between them.
+    let took = [3_000, 1_000, 2_000, 4_000, 5_000];
+    let looks = Mutex::new(0);
+    let began = Instant::now();
+    let slow = || {
+        let mut looks = looks.lock().unwrap();
+        let past: u64 = took.iter().take(*looks / 2 + *looks % 2).sum();
+        *looks += 1;
+        HostTime {
+            now: Timestamp(ms(began.elapsed()) + ms(Duration::from_millis(past))),
+            boottime: began.elapsed() + Duration::from_millis(past),
+        }
+    };
+    let mut time = CommonTime::of(&store);
+    let offsets = time.agree(slow).await.unwrap();
+    let there = Daemon::join(&database, 0, 0).await;
+    let since = ms(began.elapsed());
+    // Before the second question three seconds had passed by these clocks, and half a second until its answer.
+    let expected = there.now() - since - 3_500;
+    assert_near(offsets.wall, expected);
+    assert_near(offsets.boot - offsets.wall, there.boottime() - there.now());
+}
+
 /// The database's clock only serves to compare: all are as far from it as before.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_comes_in_takes_the_time_of_those_who_are_there() {

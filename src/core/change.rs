@@ -140,8 +140,11 @@ fn all<'a>(policy: &Policy, identity: &'a Identity, now: Timestamp) -> States<'a
             ) {
                 all.insert(Entity::Child(child.id), state.name().into());
             }
-            let told = record::state(policy, identity, (*id, parent), *phone, now);
-            if let (Some(state), Some(child)) = (told, parent.children.get(phone)) {
+        }
+    }
+    for (id, parent) in identity.parents.iter().chain(&identity.released) {
+        for (phone, child) in &parent.children {
+            if let Some(state) = record::state(policy, identity, (*id, parent), *phone, now) {
                 all.insert(Entity::Record(child.id), state.name().into());
             }
         }

@@ -35,6 +35,9 @@ pub struct Identity {
     pub acs_users: BTreeMap<AcsUserId, AcsUser>,
     /// What keys are wanted.
     pub parents: BTreeMap<ParentId, Parent>,
+    /// Somebody else's now, as long as access systems have records of the keys that were here.
+    #[serde(default)]
+    pub released: BTreeMap<ParentId, Parent>,
     /// One a credential manager.
     pub enrollments: BTreeMap<AcsSystemId, Enrollment>,
     /// Everything is being withdrawn since then.
@@ -375,6 +378,7 @@ impl Identity {
             profile: Profile::default(),
             acs_users: BTreeMap::new(),
             parents: BTreeMap::new(),
+            released: BTreeMap::new(),
             enrollments: BTreeMap::new(),
             deleting_since: None,
             held: None,
@@ -404,15 +408,18 @@ impl Identity {
         })
     }
 
-    /// The parent, the phone and the record of a child.
+    /// The parent, the phone and the record of a child, that of a released parent included.
     #[must_use]
     pub fn child(&self, id: ChildId) -> Option<(ParentId, PhoneId, &Child)> {
-        self.parents.iter().find_map(|(parent, p)| {
-            p.children
-                .iter()
-                .find(|(_, child)| child.id == id)
-                .map(|(phone, child)| (*parent, *phone, child))
-        })
+        self.parents
+            .iter()
+            .chain(&self.released)
+            .find_map(|(parent, p)| {
+                p.children
+                    .iter()
+                    .find(|(_, child)| child.id == id)
+                    .map(|(phone, child)| (*parent, *phone, child))
+            })
     }
 
     /// The manager whose enrollment a lane belongs to.

@@ -327,7 +327,7 @@ pub(super) fn owe(
     now: Timestamp,
     owed: &mut BTreeMap<Lane, Owed>,
 ) {
-    for (parent_id, parent) in &identity.parents {
+    for (parent_id, parent) in identity.parents.iter().chain(&identity.released) {
         for (phone, child) in &parent.children {
             let Some((act, not_before)) = next(policy, identity, (*parent_id, parent), *phone, now)
             else {
@@ -394,7 +394,8 @@ pub(super) fn start(
     let Some((parent_id, phone, _)) = identity.child(id) else {
         return;
     };
-    let Some(parent) = identity.parents.get(&parent_id) else {
+    let parents = [&identity.parents, &identity.released];
+    let Some(parent) = parents.iter().find_map(|all| all.get(&parent_id)) else {
         return;
     };
     let next = next(policy, identity, (parent_id, parent), phone, now);
@@ -439,9 +440,9 @@ pub(super) fn end(
 }
 
 fn record_mut(identity: &mut Identity, id: ChildId) -> Option<&mut Record> {
-    let mut children = identity
-        .parents
-        .values_mut()
+    let parents = identity.parents.values_mut();
+    let mut children = parents
+        .chain(identity.released.values_mut())
         .flat_map(|parent| &mut parent.children);
     children
         .find(|(_, child)| child.id == id)
@@ -468,6 +469,19 @@ pub fn state(
         None if !record.is_gone() => Some(RecordState::Removing),
         None => None,
     }
+}
+
+/// Nothing that was told of a released parent's keys is left, so it is not remembered any more.
+pub(super) fn forget_released(policy: &Policy, identity: &mut Identity) {
+    let mut released = std::mem::take(&mut identity.released);
+    released.retain(|_, parent| {
+        let system = parent.acs_system;
+        parent.children.retain(|phone, child| {
+            identity.phone(*phone).is_some() && !is_gone(policy, system, child)
+        });
+        !parent.children.is_empty()
+    });
+    identity.released = released;
 }
 
 /// Nothing of a child is left in its access system.

@@ -353,6 +353,7 @@ fn drop_withdrawn(policy: &Policy, identity: &mut Identity, now: Timestamp) {
     identity
         .parents
         .retain(|_, parent| parent.deleting_since.is_none() || !parent.children.is_empty());
+    record::forget_released(policy, identity);
 }
 
 /// A deleted ACS user goes with its last parent.
@@ -378,6 +379,7 @@ fn is_over(identity: &Identity) -> bool {
         | CmUserState::Gone => false,
     };
     identity.parents.is_empty()
+        && identity.released.is_empty()
         && identity
             .enrollments
             .values()

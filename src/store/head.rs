@@ -88,6 +88,19 @@ mod tests {
         }
     }
 
+    /// A crash leaves either the one or the other.
+    #[test]
+    fn it_is_replaced_and_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, kept) = (folder.path().join("head"), folder.path().join("kept"));
+        let file = HeadFile::new(&path);
+        file.write(&head(1, 7)).unwrap();
+        fs::hard_link(&path, &kept).unwrap();
+        file.write(&head(1, 8)).unwrap();
+        assert_eq!(HeadFile::new(&kept).read().unwrap().unwrap().commits, 7);
+        assert_eq!(file.read().unwrap().unwrap().commits, 8);
+    }
+
     #[test]
     fn a_file_that_cannot_be_read_is_not_taken_for_none() {
         let folder = tempfile::tempdir().unwrap();

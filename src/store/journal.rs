@@ -241,6 +241,25 @@ mod tests {
         assert_eq!(walk.rows, 3);
     }
 
+    /// Whoever keeps one elsewhere computes it like this.
+    #[test]
+    fn one_hash_covers_all_heads() {
+        let ends = [(2, 7, [3; 32]), (1, 5, [4; 32])];
+        let mut heads = Heads::default();
+        let mut bytes = b"origo-adapter heads 1".to_vec();
+        for (who, seq, hash) in ends {
+            let who = IdentityId(Uuid::from_u128(who));
+            heads.add(who, seq, &hash);
+            bytes.extend_from_slice(who.0.as_bytes());
+            bytes.extend_from_slice(&seq.to_be_bytes());
+            bytes.extend_from_slice(&hash);
+        }
+        let summed = heads.sum();
+        assert_eq!(summed.identities, 2);
+        let expected = aws_lc_rs::digest::digest(&SHA256, &bytes);
+        assert_eq!(summed.hash, expected.as_ref());
+    }
+
     #[test]
     fn a_hash_is_shown_in_hexadecimal() {
         let mut hash = ROOT;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::support::lanes::phone_other;
 use crate::support::scene::{
-    Scene, container, doors, key_lane, key_seen, parent_id, phone_id, phone_seen, secs,
+    Scene, acs_user, container, doors, key_lane, key_seen, parent_id, phone_id, phone_seen, secs,
     wish_suspend,
 };
 
@@ -29,7 +29,7 @@ fn scene(make: fn() -> Scene) -> Scene {
 }
 
 fn child(scene: &Scene) -> &Child {
-    &scene.is().parents[&parent_id(1)].children[&phone_id("900")]
+    scene.is().child(id()).expect("a child").2
 }
 
 fn record(scene: &Scene) -> &Record {
@@ -392,4 +392,64 @@ fn a_number_is_told_as_it_is_and_a_moment_as_such() {
         template.fill(&Contents(fields.into())),
         "4711 until 2027-01-15T08:00:00.000Z"
     );
+}
+
+/// Somebody else has the credential from then on; whoever had it before has no record left.
+#[test]
+fn a_credential_that_changes_hands_leaves_no_record_behind() {
+    for wish in [
+        Wish::ReleaseParent(parent_id(1)),
+        Wish::ReleaseAcsUser(acs_user()),
+    ] {
+        let mut scene = imported();
+        scene.wish(wish);
+        assert!(scene.is().parents.is_empty());
+        assert_eq!(owes(&scene), "removal wake +0");
+        assert_eq!(does(&mut scene, Outcome::Unanswered), "remove card-1000");
+        assert_eq!(does(&mut scene, Outcome::Done), "remove card-1000");
+        // It may have come late; asked once more after the bound, nothing is left.
+        assert_eq!(does(&mut scene, Outcome::Done), "remove card-1000");
+        assert!(scene.is().released.is_empty());
+        assert_eq!(owes(&scene), "-");
+        assert_eq!(told(&scene), ["imported", "removing", "none"]);
+    }
+}
+
+#[test]
+fn what_is_on_its_way_when_a_credential_changes_hands_is_removed_after_it() {
+    for outcome in [Outcome::Done, Outcome::Unanswered] {
+        let mut scene = scene(Scene::issued);
+        let (_, number) = start(&mut scene);
+        scene.wish(Wish::ReleaseParent(parent_id(1)));
+        end(&mut scene, number, outcome);
+        assert_eq!(
+            does(&mut scene, Outcome::Done),
+            "remove card-1000",
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn a_credential_that_comes_back_has_its_record_once() {
+    let mut scene = imported();
+    let parent = scene.is().parents[&parent_id(1)].clone();
+    scene.wish(Wish::ReleaseParent(parent_id(1)));
+    scene.wish(Wish::TakeIn {
+        users: vec![],
+        parents: vec![(parent_id(1), parent)],
+    });
+    assert!(scene.is().released.is_empty());
+    assert_eq!(owes(&scene), "-", "it is as it was");
+    assert_eq!(
+        scene.is().child(id()).map(|(_, phone, _)| phone),
+        Some(phone_id("900"))
+    );
+}
+
+#[test]
+fn where_no_records_are_kept_nothing_of_a_released_credential_is() {
+    let mut scene = Scene::issued();
+    scene.wish(Wish::ReleaseParent(parent_id(1)));
+    assert!(scene.is().released.is_empty());
 }

@@ -17,8 +17,9 @@ use uuid::Uuid;
 
 use holds::{
     a_claim_for_what_is_held_is_refused, a_store_that_went_back_holds_nobody_as_a_whole,
-    each_reason_holds_by_itself, knows_how_far_it_came_and_whether_it_went_back,
-    the_heads_tell_of_every_row, what_is_held_is_not_due_and_keeps_its_place,
+    each_reason_holds_by_itself, keys_of_a_held_part_number_are_not_due,
+    knows_how_far_it_came_and_whether_it_went_back, the_heads_tell_of_every_row,
+    what_is_held_is_not_due_and_keeps_its_place,
 };
 use outbox::{
     a_disabled_webhook_is_owed_nothing, a_failing_delivery_holds_nobody_back,
@@ -62,7 +63,7 @@ macro_rules! suite {
             client_sessions_end_with_their_identity, forgets_expired_client_sessions,
             a_named_client_session_is_found_among_others,
             the_same_webhook_is_made_once_and_another_is_not_mixed_up,
-            what_is_held_is_not_due_and_keeps_its_place, each_reason_holds_by_itself,
+            what_is_held_is_not_due_and_keeps_its_place, each_reason_holds_by_itself, keys_of_a_held_part_number_are_not_due,
             knows_how_far_it_came_and_whether_it_went_back, the_heads_tell_of_every_row,
             a_store_that_went_back_holds_nobody_as_a_whole, a_claim_for_what_is_held_is_refused,
         ]);

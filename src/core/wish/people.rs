@@ -1,5 +1,7 @@
 //! Wishes about ACS users and whose a parent is.
 
+use std::collections::BTreeMap;
+
 use super::{Wish, delete};
 use crate::core::identity::{AcsUser, Identity, Parent};
 use crate::core::ids::{AcsUserId, ParentId, PartNumber, Timestamp};
@@ -28,12 +30,10 @@ pub(super) fn take(identity: &mut Identity, wish: &Wish, now: Timestamp) {
         Wish::DeleteAcsUser(id) => delete_user(identity, *id, now),
         Wish::ReleaseAcsUser(id) => {
             identity.acs_users.remove(id);
-            identity.parents.retain(|_, parent| parent.acs_user != *id);
+            release(identity, now, |_, parent| parent.acs_user == *id);
             end_if_empty(identity, now);
         }
-        Wish::ReleaseParent(id) => {
-            identity.parents.remove(id);
-        }
+        Wish::ReleaseParent(id) => release(identity, now, |parent, _| parent == id),
         Wish::TakeIn { users, parents } => take_in(identity, users, parents),
         Wish::SetDates {
             id,
@@ -92,6 +92,15 @@ fn delete_user(identity: &mut Identity, id: AcsUserId, now: Timestamp) {
     }
 }
 
+/// They are somebody else's from now on; what access systems were told of their keys here is removed there all the same.
+fn release(identity: &mut Identity, now: Timestamp, leaves: impl Fn(&ParentId, &Parent) -> bool) {
+    let parents = &mut identity.parents;
+    for (id, mut parent) in parents.extract_if(.., |id, parent| leaves(id, parent)) {
+        parent.deleting_since.get_or_insert(now);
+        identity.released.insert(id, parent);
+    }
+}
+
 /// Where only an ACS user lived, nothing is left without it.
 fn end_if_empty(identity: &mut Identity, now: Timestamp) {
     if !identity.listed && identity.acs_users.is_empty() {
@@ -118,8 +127,9 @@ fn take_in(
             continue;
         }
         try_keys_again(identity, &parent.part_number);
-        // Its children belong to the phones of whom it comes from.
-        let children = std::collections::BTreeMap::new();
+        // Its children belong to the phones of whom it comes from; what it has here it had before.
+        let before = identity.released.remove(id);
+        let children = before.map_or_else(BTreeMap::new, |before| before.children);
         let parent = Parent {
             children,
             ..parent.clone()

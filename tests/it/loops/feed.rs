@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use origo_adapter::clock::parse_rfc3339;
 use origo_adapter::core::Timestamp;
-use origo_adapter::poller::Polled;
+use origo_adapter::poller::{Polled, Poller};
 use origo_adapter::simulator::{Class, Fault, Settings};
-use origo_adapter::store::Feed;
+use origo_adapter::store::sqlite::Sqlite;
+use origo_adapter::store::{Feed, Options, Threads};
 
 use super::poller::{poller, read_on};
 use super::{Line, Rig, WINDOW};
@@ -147,10 +148,11 @@ async fn of_what_is_too_large_half_is_asked_for_and_less_after_it() {
     let mut stretches = Vec::new();
     for _ in 0..3 {
         poller.turn().await.unwrap();
-        stretches.push(asked(&rig).1);
+        stretches.push(asked(&rig).1.as_secs());
     }
     let half = (OVERLAP + FIRST_REACH) / 2;
-    assert_eq!(stretches, [half, half, OVERLAP + 2 * FIRST_REACH]);
+    let expected = [half, half, OVERLAP + 2 * FIRST_REACH];
+    assert_eq!(stretches, expected.map(|stretch| stretch.as_secs()));
     assert_eq!(rig.manager.feed_gate.closed_until(rig.now()), None);
 }
 
@@ -193,40 +195,118 @@ async fn a_place_is_not_used_once_it_may_have_been_given_away() {
     }
 }
 
-#[tokio::test]
-async fn a_limit_that_hid_has_no_more_is_forgotten() {
-    let settings = Settings {
-        event_page: Some(20),
+/// At a HID that gives so much at most.
+fn pages(page: Option<usize>) -> Settings {
+    Settings {
+        event_page: page,
         ..Settings::default()
-    };
-    let mut rig = Rig::with(settings, |_| {});
-    let mut poller = poller(&rig).await;
-    let mut found = 0;
-    for (page, people, expected) in [
-        (Some(20), 15, Some(20)),
-        (Some(20), 30, Some(20)),
-        (None, 46, None),
-    ] {
-        let settings = Settings {
-            event_page: page,
-            ..Settings::default()
-        };
-        rig.wire.hid.lock().unwrap().set_settings(settings);
-        rig.pass(OVERLAP);
-        for n in found + 1..=people {
-            rig.launch(n).await;
-            while rig.works().await != "create_user" {}
-            rig.pass(Duration::from_secs(1));
-        }
-        rig.pass(Duration::from_secs(20));
-        assert_eq!(
-            read_on(&mut poller).await.1,
-            2 * usize::from(people - found)
-        );
-        found = people;
-        let feed = rig.store().load_feed(scene::manager()).await.unwrap();
-        assert_eq!(feed.unwrap().page, expected, "{people} people");
     }
+}
+
+/// Further people, one a second, whose users and invitations the feed tells of; how many entries were new.
+async fn read_of(
+    rig: &mut Rig,
+    poller: &mut Poller,
+    people: std::ops::RangeInclusive<u8>,
+) -> usize {
+    launch(rig, people).await;
+    read_on(poller).await.1
+}
+
+async fn launch(rig: &mut Rig, people: std::ops::RangeInclusive<u8>) {
+    rig.pass(OVERLAP);
+    for n in people {
+        rig.launch(n).await;
+        while rig.works().await != "create_user" {}
+        rig.pass(Duration::from_secs(1));
+    }
+    rig.pass(Duration::from_secs(20));
+}
+
+async fn page(rig: &Rig) -> Option<usize> {
+    let feed = rig.store().load_feed(scene::manager()).await.unwrap();
+    feed.unwrap().page
+}
+
+#[tokio::test]
+async fn a_limit_stays_known_until_an_answer_has_more() {
+    let mut rig = Rig::with(pages(Some(20)), |_| {});
+    let mut poller = poller(&rig).await;
+    assert_eq!(read_of(&mut rig, &mut poller, 1..=15).await, 30);
+    assert_eq!(page(&rig).await, Some(20));
+    for calls_at_most in [30, 1] {
+        rig.pass(OVERLAP);
+        let (calls, found) = read_on(&mut poller).await;
+        assert!(calls <= calls_at_most && found == 0, "{calls}, {found}");
+    }
+    assert_eq!(page(&rig).await, Some(20), "nothing is less than a limit");
+    assert_eq!(read_of(&mut rig, &mut poller, 16..=25).await, 20);
+    assert_eq!(page(&rig).await, Some(20), "as many as it allows");
+    rig.wire.hid.lock().unwrap().set_settings(pages(None));
+    assert_eq!(read_of(&mut rig, &mut poller, 26..=41).await, 32);
+    assert_eq!(page(&rig).await, None);
+}
+
+/// One answer that looked cut was none; what is learnt of the next does not depend on it.
+#[tokio::test]
+async fn a_limit_is_learnt_whatever_looked_like_one_before() {
+    for another_reads in [false, true] {
+        let mut rig = Rig::with(pages(None), |_| {});
+        let mut poller = poller(&rig).await;
+        launch(&mut rig, 1..=10).await;
+        if another_reads {
+            assert_eq!(poller.turn().await.unwrap(), Polled::More(0));
+            rig.pass(Duration::from_mins(1));
+            read_on(&mut super::poller::poller(&rig).await).await;
+            poller.go_on().await.unwrap();
+        } else {
+            assert_eq!(read_on(&mut poller).await.1, 20);
+        }
+        assert_eq!(page(&rig).await, None);
+        rig.wire.hid.lock().unwrap().set_settings(pages(Some(20)));
+        assert_eq!(read_of(&mut rig, &mut poller, 11..=25).await, 30);
+        assert_eq!(page(&rig).await, Some(20), "another one: {another_reads}");
+    }
+}
+
+/// The database is away in the middle of a stretch that is read in parts.
+#[tokio::test]
+async fn what_could_not_be_observed_is_read_again() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("state.db");
+    let options = Options {
+        threads: Threads::Caller,
+    };
+    let sqlite = Sqlite::open(&file, options).unwrap();
+    let mut rig = Rig::on(sqlite, scene::policy(), pages(Some(20)), |_| {});
+    let mut poller = poller(&rig).await;
+    launch(&mut rig, 1..=15).await;
+    assert_eq!(poller.turn().await.unwrap(), Polled::More(0));
+    let aside = rusqlite::Connection::open(&file).unwrap();
+    let rename = |from: &str, to: &str| {
+        let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+        aside.execute_batch(&sql).unwrap();
+    };
+    rename("seen_events", "elsewhere");
+    while let Ok(Polled::More(_)) = poller.turn().await {}
+    rename("elsewhere", "seen_events");
+    assert_eq!(read_on(&mut poller).await.1, 30);
+}
+
+#[tokio::test]
+async fn a_feed_that_failed_and_then_says_too_much_is_there_again() {
+    let rig = Rig::new(|_| {});
+    let mut poller = poller(&rig).await;
+    rig.line(Line::Down);
+    for _ in 0..2 {
+        assert_eq!(poller.turn().await.unwrap(), Polled::Failed);
+    }
+    assert!(rig.manager.feed_gate.closed_until(rig.now()).is_some());
+    rig.pass(Duration::from_secs(5));
+    rig.line(Line::Good);
+    rig.wire.largest.store(1, Ordering::SeqCst);
+    assert_eq!(poller.turn().await.unwrap(), Polled::More(0));
+    assert_eq!(rig.manager.feed_gate.closed_until(rig.now()), None);
 }
 
 #[tokio::test]

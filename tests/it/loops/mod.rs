@@ -168,6 +168,16 @@ impl Rig {
         settings: simulator::Settings,
         change: impl FnOnce(&mut Manager),
     ) -> Self {
+        Self::on(Sqlite::in_memory().unwrap(), policy, settings, change)
+    }
+
+    /// On a store of the test's own.
+    fn on(
+        sqlite: Sqlite,
+        policy: Policy,
+        settings: simulator::Settings,
+        change: impl FnOnce(&mut Manager),
+    ) -> Self {
         let clock = Arc::new(HandClock {
             truth: AtomicI64::new(START),
             ..HandClock::default()
@@ -182,7 +192,6 @@ impl Rig {
         });
         let time = Arc::clone(&clock) as Arc<dyn Clock>;
         let transport = Arc::clone(&wire) as Arc<dyn Transport>;
-        let sqlite = Sqlite::in_memory().unwrap();
         let store = Arc::new(sqlite.clone());
         let engine = Arc::new(Engine::new(store, time, policy));
         let mut manager = hq(scene::manager(), transport, &engine);

@@ -3,7 +3,7 @@
 use origo_adapter::core::hold::HoldReason;
 use origo_adapter::store::journal::Audit;
 use origo_adapter::store::postgres::{Host, Over, Postgres, audit, is_away, version};
-use origo_adapter::store::{Commit, Error, Store as _, Threads};
+use origo_adapter::store::{Commit, Error, Options, Store as _, Threads};
 use sqlx::{Executor as _, Row as _};
 
 use super::samples::{at, change, commit, id};
@@ -89,6 +89,10 @@ async fn what_is_away_is_told_from_what_refuses() {
     elsewhere.host = Host::Socket("/nonexistent".into(), 5432);
     let error = Postgres::join(&elsewhere).await.err().unwrap();
     assert!(is_away(&error), "{error:?}");
+    let options = Options {
+        threads: Threads::Caller,
+    };
+    assert!(Postgres::open(&elsewhere, options).await.is_err());
     let mut nobody = settings.clone();
     nobody.user = "nobody-of-ours".to_owned();
     let error = Postgres::join(&nobody).await.err().unwrap();
@@ -114,6 +118,22 @@ async fn a_version_is_told_and_an_empty_database_has_none() {
     };
     assert_eq!(version(&database.settings()).await.unwrap(), 3);
     assert_eq!(version(&empty.settings()).await.unwrap(), 0);
+}
+
+/// The schema is made by one of them, and suits all.
+#[tokio::test(flavor = "multi_thread")]
+async fn daemons_may_begin_together_on_an_empty_database() {
+    let Some(database) = Database::empty() else {
+        return;
+    };
+    let settings = database.settings();
+    let joined: tokio::task::JoinSet<bool> = (0..4)
+        .map(|_| {
+            let settings = settings.clone();
+            async move { Postgres::join(&settings).await.is_ok() }
+        })
+        .collect();
+    assert_eq!(joined.join_all().await, [true; 4]);
 }
 
 #[tokio::test]
@@ -178,7 +198,9 @@ async fn a_mark_holds_back_whoever_opens_the_database_next() {
         return;
     };
     let store = database.open(Threads::Background).await;
+    let before = store.head().await.unwrap().commits;
     store.mark_regressed(at(7), "a test").await.unwrap();
+    assert_eq!(store.head().await.unwrap().commits, before + 1);
     let next = database.open(Threads::Background).await;
     assert_eq!(next.head().await.unwrap().regressed_at, Some(at(7)));
     let holds = next.holds().await.unwrap();

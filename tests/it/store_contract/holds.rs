@@ -93,6 +93,28 @@ pub(super) async fn what_is_held_is_not_due_and_keeps_its_place(store: &dyn Stor
     assert_eq!(store.agenda(Some(MANAGER)).await.unwrap(), before);
 }
 
+/// Its issues wait; what else is owed, and keys of other part numbers, do not.
+pub(super) async fn keys_of_a_held_part_number_are_not_due(store: &dyn Store) {
+    put(store, owing(commit(1, 0), &everything())).await;
+    let before = store.agenda(Some(MANAGER)).await.unwrap();
+    let part = |name: &str| HoldScope::Part(MANAGER, PartNumber(name.into()));
+    for (scope, is_held) in [(part("p"), true), (part("q"), false)] {
+        let standing = hold(scope.clone(), HoldReason::Operator, 8);
+        store.hold(standing).await.unwrap();
+        let issues = lanes(store, Class::Issue).await;
+        assert_eq!(issues.contains(&key_lane()), !is_held, "{scope:?}");
+        assert!(issues.contains(&Lane::Phone(PhoneId(Uuid::nil()))));
+        assert_eq!(lanes(store, Class::Enroll).await.len(), 1);
+        let mut expected = before.clone();
+        if is_held {
+            expected.insert(Class::Issue, at(3));
+        }
+        assert_eq!(store.agenda(Some(MANAGER)).await.unwrap(), expected);
+        let release = store.release(scope, vec![HoldReason::Operator]);
+        release.await.unwrap();
+    }
+}
+
 pub(super) async fn each_reason_holds_by_itself(store: &dyn Store) {
     put(store, owing(commit(1, 0), &everything())).await;
     let scope = HoldScope::Manager(MANAGER);

@@ -95,12 +95,10 @@ impl Worker {
             if let Some(until) = self.manager.gate.closed_until(at) {
                 return Ok(Next::Wait(Some(now.plus(until.since(at)))));
             }
-            let agenda = self.agenda().await?;
+            let agenda = self.agenda(at).await?;
             let waiting = self.fetch(&agenda, now).await?;
             let Some(class) = self.turns.next(&waiting, self.manager.sweep_share) else {
-                let full = self
-                    .full()
-                    .map(|until| now.plus(until.since(self.engine.window_time())));
+                let full = self.full(at).map(|until| now.plus(until.since(at)));
                 return Ok(Next::Wait(agenda.into_values().chain(full).min()));
             };
             let Some(due) = self.fetched.get_mut(&class).and_then(VecDeque::pop_front) else {
@@ -141,16 +139,15 @@ impl Worker {
         }
     }
 
-    /// The first moment at which a window that was full has room, by the time of windows.
-    fn full(&self) -> Option<Timestamp> {
-        let at = self.engine.window_time();
+    /// The first moment after `at` at which a window that was full has room, by the time of windows. As of the same
+    /// moment as the agenda: between two looks at the clock the window might become free, and nobody would wait for it.
+    fn full(&self, at: Timestamp) -> Option<Timestamp> {
         let all = self.capped_until.values().chain([&self.full_until]);
         all.filter(|until| **until > at).min().copied()
     }
 
     /// When each class that may go has something due next.
-    async fn agenda(&mut self) -> Result<BTreeMap<Class, Timestamp>, Error> {
-        let at = self.engine.window_time();
+    async fn agenda(&mut self, at: Timestamp) -> Result<BTreeMap<Class, Timestamp>, Error> {
         let full = at < self.full_until;
         let capped = |class: &Class| {
             self.capped_until

@@ -44,6 +44,8 @@ const START: i64 = scene::START.0;
 struct HandClock {
     truth: AtomicI64,
     wrong: AtomicI64,
+    /// So many milliseconds pass with each look at the time since boot.
+    creeps: AtomicI64,
 }
 
 impl Clock for HandClock {
@@ -56,7 +58,9 @@ impl Clock for HandClock {
     }
 
     fn boottime(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.truth() - START).unwrap())
+        let creeps = self.creeps.load(Ordering::SeqCst);
+        let truth = self.truth.fetch_add(creeps, Ordering::SeqCst);
+        Duration::from_millis(u64::try_from(truth - START).unwrap())
     }
 }
 

@@ -1,5 +1,6 @@
 //! A window that is full, a part number that is held, a service that refuses: who waits, and in what order all go on.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use origo_adapter::core::Effect;
@@ -191,4 +192,25 @@ async fn a_person_is_told_once_that_both_services_refuse_us_and_one_success_ends
     poller.turn().await.unwrap();
     assert_eq!(rig.manager.feed_gate.condition(), Condition::Ok);
     assert_eq!(told("manager.taken_back"), 1);
+}
+
+/// While it looks at what is due the window becomes free: it waits for that moment and no longer.
+#[tokio::test]
+async fn a_window_that_becomes_free_meanwhile_is_not_slept_through() {
+    for before in 0..8 {
+        let mut rig = with_places(1);
+        rig.launch(1).await;
+        rig.launch(2).await;
+        assert_eq!(rig.works().await, "create_user");
+        let free_at = rig.waits().await.expect("a full window");
+        let until_then = free_at.since(rig.now());
+        rig.pass(until_then.saturating_sub(Duration::from_millis(before)));
+        rig.clock.creeps.store(1, Ordering::SeqCst);
+        let next = rig.worker.next().await.unwrap();
+        let is_in_time = match next {
+            Next::Job(_) => true,
+            Next::Wait(until) => until.is_some_and(|until| until <= free_at),
+        };
+        assert!(is_in_time, "{before} ms before");
+    }
 }

@@ -10,12 +10,11 @@ use origo_adapter::simulator::{Class, Fault, Settings};
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::store::{Feed, Options, Threads};
 
-use super::poller::{poller, read_on};
+use super::poller::{OVERLAP, mute, poller, read_on, saved};
 use super::{Line, Rig, WINDOW};
 use crate::support::manager::budget;
 use crate::support::scene;
 
-const OVERLAP: Duration = Duration::from_mins(2);
 const FIRST_REACH: Duration = Duration::from_mins(10);
 /// For so long places are taken at once.
 const AHEAD: Duration = Duration::from_secs(30);
@@ -224,8 +223,7 @@ async fn launch(rig: &mut Rig, people: std::ops::RangeInclusive<u8>) {
 }
 
 async fn page(rig: &Rig) -> Option<usize> {
-    let feed = rig.store().load_feed(scene::manager()).await.unwrap();
-    feed.unwrap().page
+    saved(rig).await.page
 }
 
 #[tokio::test]
@@ -332,10 +330,6 @@ async fn who_starts_again_knows_the_feed_as_it_was() {
 async fn that_a_feed_is_deaf_is_kept() {
     let mut rig = Rig::new(|_| {});
     let mut poller = poller(&rig).await;
-    let mute = |rig: &Rig, probability| {
-        let mut hid = rig.wire.hid.lock().unwrap();
-        hid.faults_mut().set(Fault::FeedEmpty, probability);
-    };
     for (probability, is_deaf) in [(1.0, true), (0.0, false)] {
         mute(&rig, probability);
         for n in 1..=3 {
@@ -346,8 +340,7 @@ async fn that_a_feed_is_deaf_is_kept() {
             rig.pass(Duration::from_mins(5));
             read_on(&mut poller).await;
         }
-        let feed = rig.store().load_feed(scene::manager()).await.unwrap();
-        assert_eq!(feed.unwrap().deaf, is_deaf);
+        assert_eq!(saved(&rig).await.deaf, is_deaf);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::support::lines::Lines;
 use crate::support::manager::budget;
 use crate::support::scene;
 
-const OVERLAP: Duration = Duration::from_mins(2);
+pub(super) const OVERLAP: Duration = Duration::from_mins(2);
 
 pub(super) async fn poller(rig: &Rig) -> Poller {
     let manager = Arc::clone(&rig.manager);
@@ -25,7 +25,13 @@ pub(super) async fn poller(rig: &Rig) -> Poller {
     opened.await.unwrap()
 }
 
-async fn saved(rig: &Rig) -> Feed {
+/// So likely an answer of the feed is empty.
+pub(super) fn mute(rig: &Rig, probability: f64) {
+    let mut hid = rig.wire.hid.lock().unwrap();
+    hid.faults_mut().set(Fault::FeedEmpty, probability);
+}
+
+pub(super) async fn saved(rig: &Rig) -> Feed {
     let feed = rig.store().load_feed(scene::manager()).await.unwrap();
     feed.unwrap()
 }
@@ -127,10 +133,6 @@ async fn a_probe_without_a_place_leaves_the_gate_to_the_next() {
 async fn a_feed_that_does_not_tell_of_what_we_created_is_deaf_until_it_does() {
     let mut rig = Rig::new(|_| {});
     let mut poller = poller(&rig).await;
-    let mute = |rig: &Rig, probability| {
-        let mut hid = rig.wire.hid.lock().unwrap();
-        hid.faults_mut().set(Fault::FeedEmpty, probability);
-    };
     mute(&rig, 1.0);
     for n in 1..4 {
         rig.launch(n).await;

@@ -424,17 +424,13 @@ fn raw(path: &Path, sql: &str) {
 /// More at once than there are connections to read by.
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_wait_for_each_other() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let options = Options {
-        threads: Threads::Background,
-    };
-    let store = Sqlite::open(&folder.path().join("state.db"), options).unwrap();
+    let bed = file(Threads::Background);
     for n in 1..50 {
-        store.commit(commit(n, 0)).await.unwrap();
+        bed.store.commit(commit(n, 0)).await.unwrap();
     }
     let looks: tokio::task::JoinSet<bool> = (0..64)
         .map(|_| {
-            let store = store.clone();
+            let store = bed.store.clone();
             async move { store.check().await.is_ok() }
         })
         .collect();

@@ -149,6 +149,7 @@ impl Daemon {
             head::spawn_failover(lifecycle, &engine, database.clone());
             let managers = managers.values().cloned().collect();
             several::spawn_news(lifecycle, &database, &engine, managers);
+            several::spawn_telling(lifecycle, &database, &engine);
         }
         if let Some(common) = common {
             common.spawn(lifecycle);

@@ -33,7 +33,7 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     policy: Mutex<Arc<Policy>>,
     window_epoch: OnceCell<i64>,
-    committed: watch::Sender<()>,
+    committed: watch::Sender<u64>,
 }
 
 /// Why a wish did not come to pass.
@@ -51,7 +51,7 @@ impl Engine {
     /// An engine over a store that is open.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, policy: Policy) -> Self {
-        let (committed, _) = watch::channel(());
+        let (committed, _) = watch::channel(0);
         Self {
             store,
             clock,
@@ -115,10 +115,21 @@ impl Engine {
         *now = Arc::new(policy);
     }
 
-    /// Tells after each commit that something may have become due. Subscribe before looking.
+    /// Tells after each commit that something may have become due, whoever committed; how many were ours. Subscribe
+    /// before looking.
     #[must_use]
-    pub fn commits(&self) -> watch::Receiver<()> {
+    pub fn commits(&self) -> watch::Receiver<u64> {
         self.committed.subscribe()
+    }
+
+    fn tell(&self) {
+        let committed = |ours: &mut u64| *ours = ours.wrapping_add(1);
+        self.committed.send_modify(committed);
+    }
+
+    /// Another daemon on the same store has committed.
+    pub fn others_committed(&self) {
+        self.committed.send_modify(|_| ());
     }
 
     /// Takes in what was seen of an identity; `None` where there is no such identity (any more).
@@ -388,7 +399,7 @@ impl Engine {
             emit!(DRIFT_FOUND, identity.id = %id, entity = %entity, drift.what = what, drift.repaired = repaired;
                 "identity {id}: somebody else changed {entity} at HID ({what}); {how}");
         }
-        self.committed.send_replace(());
+        self.tell();
         Ok(())
     }
 }

@@ -493,7 +493,7 @@ pub(super) async fn look(beat: &Beat) {
 pub(super) async fn rest(
     engine: &Engine,
     until: Option<Timestamp>,
-    mut commits: Option<&mut watch::Receiver<()>>,
+    mut commits: Option<&mut watch::Receiver<u64>>,
     beat: &Beat,
     soft: &CancellationToken,
 ) {

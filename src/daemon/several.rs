@@ -1,5 +1,5 @@
 //! What daemons on one database do because there are several: they agree on the time, take turns at reading a credential
-//! manager's feed and stock, and tell each other what a callback told.
+//! manager's feed and stock, and tell each other when one has committed, and what a callback told.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::lifecycle::{Beat, Lifecycle};
 use crate::manager::Manager;
 use crate::store::Error;
-use crate::store::postgres::{CommonTime, HostTime, Offsets, Postgres};
+use crate::store::postgres::{CommonTime, HostTime, News, Offsets, Postgres};
 use crate::telemetry::CLOCK_OFF;
 
 /// How often the daemons compare their clocks.
@@ -24,6 +24,8 @@ const COMPARED_EVERY: Duration = Duration::from_secs(10);
 const FAR_OFF: Duration = Duration::from_secs(30);
 /// So long a daemon reads a manager's feed and stock without saying so again; it says so when half of it is over.
 const READING: Duration = Duration::from_mins(1);
+/// However much a daemon commits, it tells the others no more often than this.
+const TOLD_APART: Duration = Duration::from_secs(1);
 
 /// A clock that agrees with the other daemons', and what keeps it so.
 pub(super) struct Common {
@@ -128,7 +130,7 @@ async fn take_turns(
             () = look(&beat) => {}
             () = soft.cancelled() => {}
             () = manager.hint.notified(), if !reads => {
-                if let Err(error) = database.tell(manager.id).await {
+                if let Err(error) = database.tell(News::Feed(manager.id)).await {
                     store_failed(&error);
                 }
             }
@@ -160,7 +162,7 @@ async fn claim(engine: &Engine, manager: &Manager, lease: Duration) -> Result<()
     Ok(())
 }
 
-/// Takes in what callbacks told other daemons.
+/// Takes in what other daemons tell.
 pub(super) fn spawn_news(
     lifecycle: &Lifecycle,
     database: &Postgres,
@@ -185,15 +187,46 @@ async fn hear(
     engine: &Engine,
     managers: &[Arc<Manager>],
 ) -> Result<Infallible, Error> {
-    let mut news = database.news().await?;
+    let mut told = database.listen().await?;
+    // Nobody has heard what was told before.
+    engine.others_committed();
     loop {
-        let told = news.next().await?;
-        let boottime = engine.clock().boottime();
-        let mut readers = managers
-            .iter()
-            .filter(|manager| manager.id == told && manager.reading.is_ours(boottime));
-        if let Some(manager) = readers.next() {
-            manager.hint.notify_one();
+        match told.next().await? {
+            News::Committed => engine.others_committed(),
+            News::Feed(id) => {
+                let boottime = engine.clock().boottime();
+                let mut readers = managers
+                    .iter()
+                    .filter(|manager| manager.id == id && manager.reading.is_ours(boottime));
+                if let Some(manager) = readers.next() {
+                    manager.hint.notify_one();
+                }
+            }
         }
     }
+}
+
+/// Tells other daemons that something may have become due, which whoever is free may do: all that this one does at once
+/// is too much for it, or it is cut off from HID, or about to die.
+pub(super) fn spawn_telling(lifecycle: &Lifecycle, database: &Postgres, engine: &Arc<Engine>) {
+    let (database, engine, soft) = (database.clone(), Arc::clone(engine), lifecycle.soft());
+    lifecycle.spawn("telling", async move {
+        let mut commits = engine.commits();
+        let telling = async {
+            let mut told = 0;
+            // The engine lives as long as this.
+            while let Ok(ours) = commits
+                .wait_for(|ours| *ours != told)
+                .await
+                .map(|ours| *ours)
+            {
+                told = ours;
+                if let Err(error) = database.tell(News::Committed).await {
+                    store_failed(&error);
+                }
+                tokio::time::sleep(TOLD_APART).await;
+            }
+        };
+        soft.run_until_cancelled(telling).await;
+    });
 }

@@ -45,7 +45,7 @@ impl Engine {
         }
         self.let_go(scope, &reasons, cause).await?;
         // Whoever rests looks again, even where nothing was held: a gate may be open to a probe.
-        self.committed.send_replace(());
+        self.tell();
         Ok(())
     }
 
@@ -66,7 +66,7 @@ impl Engine {
             return Ok(());
         }
         self.store.release(scope.clone(), gone.clone()).await?;
-        self.committed.send_replace(());
+        self.tell();
         for reason in gone {
             let (what, why) = (name(&scope), reason.name());
             emit!(HOLD_RELEASED, hold.scope = %what, hold.reason = why, cause = %cause;

@@ -25,7 +25,7 @@ impl Engine {
     pub async fn caught_up(&self, cause: &str) -> Result<(), Error> {
         self.store.regress(None, cause.to_owned()).await?;
         self.set_regressed(None);
-        self.committed.send_replace(());
+        self.tell();
         emit!(STORE_CAUGHT_UP; "all that the store may have forgotten was read again");
         Ok(())
     }

@@ -40,7 +40,7 @@ pub use self::common_time::{APART, CommonTime, HostTime, Offsets};
 use self::history::History;
 pub use self::history::Over;
 use self::member::Member;
-pub use self::news::News;
+pub use self::news::{Listener, News};
 pub use self::open::{Client, Host, Settings, Tls};
 use super::common::{created_session, created_webhook};
 use super::files::{Batch, File};

@@ -82,6 +82,7 @@ macro_rules! suite {
 // Below the macro that they use.
 mod copied;
 mod edges;
+mod plans;
 mod postgres;
 mod several;
 mod sqlite;

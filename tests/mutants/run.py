@@ -1,10 +1,10 @@
 """Runs the tests against each mutant of a copy that rewrite.py has made, cheapest first, until one fails.
 
-usage: run.py COPY RESULTS [--jobs N] [--again] [--only WORD]    default: 2 jobs, all mutants that have no result yet
+usage: run.py COPY EARLIER RESULTS [--jobs N] [--again] [--only WORD]    default: 2 jobs, all mutants that have no result yet
   --again    survivors once more: with as many seeds and cases as CI has, and with the tests of whole processes
   --only     mutants whose name contains the word
 
-RESULTS has one line of JSON for each mutant, the last one counts. COPY/tests.json keeps which test comes past which
+RESULTS has one line of JSON for each mutant, the last one counts; EARLIER is that of a run on older sources. COPY/tests.json keeps which test comes past which
 mutant, from one run without any: no other test can fail by it.
 """
 
@@ -148,6 +148,12 @@ def survey(copy, known, jobs):
     return tests
 
 
+def results(file):
+    """The last result of each mutant."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return {result["id"]: result for result in map(json.loads, lines)}
+
+
 class Hints:
     """The tests that caught other mutants of a function are likely to catch its next one."""
 
@@ -207,6 +213,7 @@ def verdict(copy, known, tests, mutant, stage, hints):
 def main():
     arguments = argparse.ArgumentParser(usage=__doc__)
     arguments.add_argument("copy", type=Path)
+    arguments.add_argument("earlier", type=Path)
     arguments.add_argument("results", type=Path)
     arguments.add_argument("--jobs", type=int, default=2)
     arguments.add_argument("--again", action="store_true")
@@ -223,9 +230,11 @@ def main():
     lock = threading.Lock()
     hints = Hints()
 
+    for result in results(asked.earlier).values():
+        hints.learn(result)
+
     def pass_over(stage, due):
-        lines = asked.results.read_text().splitlines() if asked.results.exists() else []
-        last = {result["id"]: result for result in map(json.loads, lines)}
+        last = results(asked.results)
         for result in last.values():
             hints.learn(result)
 

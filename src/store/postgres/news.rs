@@ -8,34 +8,62 @@ use crate::store::Error;
 
 const CHANNEL: &str = "origo_adapter";
 const TELL: &str = "SELECT pg_notify($1, $2)";
+const COMMITTED: &str = "committed";
 
-/// What others tell.
-pub struct News(PgListener);
+/// What one daemon tells all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Something may have become due.
+    Committed,
+    /// A manager's feed has something new.
+    Feed(AcsSystemId),
+}
 
 impl News {
-    /// Somebody says that a manager's feed has something new. Ends with an error where the connection is lost.
-    pub async fn next(&mut self) -> Result<AcsSystemId, Error> {
+    fn payload(self) -> String {
+        match self {
+            Self::Committed => COMMITTED.to_owned(),
+            Self::Feed(manager) => manager.to_string(),
+        }
+    }
+
+    /// `None`: a newer daemon tells something else.
+    fn read(payload: &str) -> Option<Self> {
+        if payload == COMMITTED {
+            return Some(Self::Committed);
+        }
+        let manager = payload.parse().ok()?;
+        Some(Self::Feed(AcsSystemId(manager)))
+    }
+}
+
+/// What is told, from when it was asked for.
+pub struct Listener(PgListener);
+
+impl Listener {
+    /// The next, which may be this daemon's own. Ends with an error where the connection is lost.
+    pub async fn next(&mut self) -> Result<News, Error> {
         loop {
             let told = self.0.recv().await?;
-            if let Ok(manager) = told.payload().parse() {
-                return Ok(AcsSystemId(manager));
+            if let Some(news) = News::read(told.payload()) {
+                return Ok(news);
             }
         }
     }
 }
 
 impl Postgres {
-    /// Tells all daemons that a manager's feed has something new.
-    pub async fn tell(&self, manager: AcsSystemId) -> Result<(), Error> {
-        let told = sqlx::query(TELL).bind(CHANNEL).bind(manager.to_string());
+    /// Tells all daemons.
+    pub async fn tell(&self, news: News) -> Result<(), Error> {
+        let told = sqlx::query(TELL).bind(CHANNEL).bind(news.payload());
         told.execute(&self.pool()).await?;
         Ok(())
     }
 
-    /// What is told from now on, to this daemon as well.
-    pub async fn news(&self) -> Result<News, Error> {
+    /// What is told from now on.
+    pub async fn listen(&self) -> Result<Listener, Error> {
         let mut listener = PgListener::connect_with(&self.pool()).await?;
         listener.listen(CHANNEL).await?;
-        Ok(News(listener))
+        Ok(Listener(listener))
     }
 }

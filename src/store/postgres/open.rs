@@ -22,7 +22,7 @@ struct Migration {
 }
 
 /// Only ever added to; the schema version is their number.
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration {
         statements: include_str!("../migrations/postgres/0001_initial.sql"),
         oldest: 1,
@@ -33,6 +33,10 @@ const MIGRATIONS: [Migration; 3] = [
     },
     Migration {
         statements: include_str!("../migrations/postgres/0003_oldest.sql"),
+        oldest: 3,
+    },
+    Migration {
+        statements: include_str!("../migrations/postgres/0004_events_of_acs_user.sql"),
         oldest: 3,
     },
 ];

@@ -46,6 +46,10 @@ const COUNTS: &str = "\
 const IN_LINE: &str = "e.line <= $3";
 const AHEAD: &str = "e.not_before <= $3 AND e.line > $3";
 
+/// The order of the index, spelt out: that the timer's effects have no manager is not taken for its being the same.
+const BY_LINE: &str = "e.manager, e.class, e.line, e.identity, e.lane";
+const BY_DATE: &str = "e.manager, e.class, e.not_before";
+
 /// What a lane of effects must be like to be claimed, given what is held.
 fn claimable(manager: Option<AcsSystemId>, stops: Stops) -> String {
     // `IS NOT DISTINCT FROM` would find the timer's as well, and use no index.
@@ -100,7 +104,7 @@ pub(super) async fn due(pool: PgPool, query: DueQuery) -> Result<Vec<Due>, Error
                 "SELECT e.identity, e.lane, e.line, e.owed_since
                 FROM effects AS e JOIN identities AS i ON i.id = e.identity
                 WHERE {condition} AND {by_now}
-                ORDER BY e.line, e.identity, e.lane LIMIT $4"
+                ORDER BY {BY_LINE} LIMIT $4"
             );
             let rows = sqlx::query(AssertSqlSafe(sql))
                 .bind(query.manager.map(|manager| manager.0))
@@ -149,7 +153,7 @@ pub(super) async fn agenda(
         let condition = claimable(manager, stops(&held, class));
         let sql = format!(
             "SELECT e.not_before FROM effects AS e JOIN identities AS i ON i.id = e.identity
-            WHERE {condition} ORDER BY e.not_before LIMIT 1"
+            WHERE {condition} ORDER BY {BY_DATE} LIMIT 1"
         );
         let next = sqlx::query(AssertSqlSafe(sql))
             .bind(manager.map(|manager| manager.0))

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::store::Error;
 
 /// Only ever added to; the schema version is their number.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/sqlite/0001_initial.sql"),
     include_str!("../migrations/sqlite/0002_events.sql"),
     include_str!("../migrations/sqlite/0003_client_sessions.sql"),
@@ -23,6 +23,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/sqlite/0007_owed_since.sql"),
     include_str!("../migrations/sqlite/0008_fewer_pages.sql"),
     include_str!("../migrations/sqlite/0009_files.sql"),
+    include_str!("../migrations/sqlite/0010_events_of_acs_user.sql"),
 ];
 
 /// "OAdp": marks the file as ours.

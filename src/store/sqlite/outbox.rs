@@ -340,3 +340,64 @@ fn events_sql(query: &EventQuery) -> Result<(String, Vec<Value>), Error> {
     );
     Ok((sql, values))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::open;
+
+    #[test]
+    fn no_page_of_events_of_one_thing_walks_through_others() {
+        let any = EventQuery::default();
+        let one = Some(Uuid::nil());
+        let some = || Some(BTreeSet::from([Uuid::nil()]));
+        let cases = [
+            (
+                "events_of_credential (acs_credential=?)",
+                EventQuery {
+                    acs_credential: one,
+                    ..any.clone()
+                },
+            ),
+            (
+                "events_of_acs_user (acs_user=?)",
+                EventQuery {
+                    acs_user: one,
+                    ..any.clone()
+                },
+            ),
+            (
+                "events_of_identity (user_identity=?)",
+                EventQuery {
+                    user_identity: one,
+                    ..any.clone()
+                },
+            ),
+            (
+                "events_of_device (device=?)",
+                EventQuery {
+                    devices: some(),
+                    ..any.clone()
+                },
+            ),
+            (
+                "(id=?)",
+                EventQuery {
+                    ids: some(),
+                    ..any.clone()
+                },
+            ),
+        ];
+        let conn = open::in_memory().unwrap();
+        for (seek, query) in cases {
+            let (sql, values) = events_sql(&query).unwrap();
+            let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let lines = plan
+                .query_map(params_from_iter(values), |row| row.get::<_, String>(3))
+                .unwrap();
+            let plan: Vec<String> = lines.map(Result::unwrap).collect();
+            let is_sought = |line: &String| line.starts_with("SEARCH e ") && line.contains(seek);
+            assert!(plan.iter().any(is_sought), "{plan:?}");
+        }
+    }
+}

@@ -15,6 +15,58 @@ use crate::support::scene::{
 const CONTESTED: &str = "ada@example.com";
 pub(super) const SPARE: &str = "ada@example.org";
 
+/// Where each story has one act at most, those with acts of one kind can be explored without the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    DeleteParent,
+    DeleteChild,
+    Suspend,
+    DeletePerson,
+    DeactivatePhone,
+    DeleteAutomation,
+    LosePhone,
+    /// To have, or to have again; in models of keys only after another act.
+    Have,
+}
+
+impl Kind {
+    /// All that a first act may be of once there are keys.
+    pub(super) const FIRST: [Self; 7] = [
+        Self::DeleteParent,
+        Self::DeleteChild,
+        Self::Suspend,
+        Self::DeletePerson,
+        Self::DeactivatePhone,
+        Self::DeleteAutomation,
+        Self::LosePhone,
+    ];
+
+    pub(super) fn of(wish: &Wish) -> Self {
+        let kinds = [
+            (Self::DeleteParent, matches!(wish, Wish::DeleteParent(_))),
+            (Self::DeleteChild, matches!(wish, Wish::DeleteChild(_))),
+            (Self::Suspend, *wish == wish_suspend(true)),
+            (Self::DeletePerson, matches!(wish, Wish::DeleteIdentity)),
+            (
+                Self::DeactivatePhone,
+                matches!(wish, Wish::DeactivatePhone(_)),
+            ),
+            (
+                Self::DeleteAutomation,
+                matches!(wish, Wish::DeleteAutomation(_)),
+            ),
+        ];
+        let found = kinds.into_iter().find(|(_, is_this)| *is_this);
+        found.map_or(Self::Have, |(kind, _)| kind)
+    }
+}
+
+impl World {
+    pub(super) fn may_happen(&self, act: Kind) -> bool {
+        self.only.is_none_or(|only| only == act)
+    }
+}
+
 fn living(state: &State, person: usize) -> Option<&Identity> {
     let identity = state.people[person].as_ref();
     identity.filter(|identity| identity.deleting_since.is_none())

@@ -22,6 +22,7 @@ use origo_adapter::core::{plan, step};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::acts::Kind;
 use super::hid::Hid;
 use super::sum::Names;
 use super::ways::Action;
@@ -38,6 +39,8 @@ pub(super) struct World {
     pub(super) policy: Policy,
     /// What operators may ask for, by person.
     pub(super) acts: fn(&World, &State, usize) -> Vec<Wish>,
+    /// Only acts of this kind happen.
+    pub(super) only: Option<Kind>,
     /// How many phones each person has.
     pub(super) phones: u8,
     /// Of the calls of one class only the oldest is started, as a worker does; else any.

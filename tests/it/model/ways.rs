@@ -8,6 +8,7 @@ use origo_adapter::core::ids::{ContainerId, CredentialId, InvitationId, PhoneId,
 use origo_adapter::core::observation::{CredentialStatus, InvitationStatus};
 use origo_adapter::core::wish::Wish;
 
+use super::acts::Kind;
 use super::hid::Deed;
 use super::state::{Astray, MOMENT, State, UNIT, World, is_read};
 use crate::support::scene::manager;
@@ -245,7 +246,8 @@ impl State {
                 let id = PhoneId::of(manager(), &phone.id);
                 busy.is_some_and(|busy| !busy.contains(&id))
             };
-            let lost = user.phones.iter().filter(|_| self.left.acts > 0);
+            let may_lose = self.left.acts > 0 && world.may_happen(Kind::LosePhone);
+            let lost = user.phones.iter().filter(|_| may_lose);
             for phone in lost.filter(|phone| !may_wait(phone)) {
                 actions.push(Action::LosePhone(phone.id.clone()));
             }
@@ -253,6 +255,7 @@ impl State {
         for person in 0..self.people.len() {
             let wishes = (world.acts)(world, self, person).into_iter();
             let wishes = wishes.filter(|wish| self.may_ask(wish));
+            let wishes = wishes.filter(|wish| world.may_happen(Kind::of(wish)));
             actions.extend(wishes.map(|wish| Action::Wish(person, Box::new(wish))));
         }
     }

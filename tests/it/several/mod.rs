@@ -1,5 +1,6 @@
 //! Several daemons on one `PostgreSQL` database, as processes: any of them serves, reads and works, and any may die.
 
+mod host;
 mod link;
 mod round;
 
@@ -9,13 +10,18 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
+use self::host::Host;
 use crate::on_postgres::{Bed, bed};
 use crate::process_support::{PART_NUMBER, Person, Process, Site, send, until, until_within};
+use crate::support::cluster::Database;
 use crate::support::machine::{asked, at_once, tell};
 
 /// Longer than it takes until another daemon does what a dead one had begun: the lease of 39 s, 2 s and half a minute;
 /// and until another one reads the feed: a minute, and two looks of 15 s.
 const TAKEN_OVER: Duration = Duration::from_mins(4);
+
+/// Much longer than it takes to be told, and much less than a minute.
+const TOLD: Duration = Duration::from_secs(20);
 
 /// In CI; more by environment.
 const ROUNDS: u64 = 10;
@@ -141,6 +147,29 @@ fn each_phone_gets_one_key_whoever_dies_or_stands_still() {
     assert!(live.iter().all(|(_, part)| part == PART_NUMBER));
     assert_eq!(site.hid.effects("credential_accepted"), people.len() + 1);
     assert_eq!(site.hid.effects("user_created"), people.len() + 1);
+    site.assert_blameless();
+}
+
+/// Whoever took a wish in tells of it, and another daemon need not wait until it looks by itself, which is a minute after
+/// it last did something.
+#[test]
+fn what_one_daemon_cannot_do_another_one_does_at_once() {
+    let Some(database) = Database::empty() else {
+        return;
+    };
+    let mut site = Site::without_daemon();
+    site.give_up_soon();
+    let mut cut_off = Host::new(&site, &database, "one");
+    cut_off.hid.cut();
+    cut_off.start();
+    let _other = Host::new(&site, &database, "two").started();
+    site.speak_to(&cut_off.api);
+    for (n, name) in ["Ada", "Bea", "Cleo"].into_iter().enumerate() {
+        site.enroll(&format!("{name} Example"));
+        until_within(TOLD, "a user made by the other daemon", || {
+            (site.hid.effects("user_created") == n + 1).then_some(())
+        });
+    }
     site.assert_blameless();
 }
 

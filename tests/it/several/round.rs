@@ -5,13 +5,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::link::Link;
+use super::host::Host;
 use crate::kills::faults;
 use crate::process_support::{PART_NUMBER, Process, Site, send};
 use crate::support::cluster::Database;
@@ -25,65 +24,6 @@ const LOOK: Duration = Duration::from_millis(200);
 /// In which all must be settled after the last blow: a claim that died last, and what is read again and again after it.
 const SETTLES_IN: Duration = Duration::from_mins(6);
 const PER_S: u64 = 10;
-
-/// A daemon with a host of its own: its configuration, and its ways to others.
-struct Host {
-    file: PathBuf,
-    hid: Link,
-    database: Link,
-    process: Option<Process>,
-    api: String,
-}
-
-impl Host {
-    /// From the site's configuration, with ways of its own.
-    fn new(site: &Site, database: &Database, name: &str) -> Self {
-        let folder = site.file(name);
-        fs::create_dir(&folder).unwrap();
-        let (hid, address) = Link::to(&site.hid.address);
-        let (cluster, port) = (database.cluster().folder(), database.cluster().port());
-        let socket = format!(".s.PGSQL.{port}");
-        let way = Link::between(&folder.join(&socket), &cluster.join(&socket));
-        let text = fs::read_to_string(site.file("config.toml")).unwrap();
-        let text = text.replace(&site.hid.address, &address);
-        let sqlite = format!("sqlite://{}", site.file("state.db").display());
-        assert_eq!(text.matches(&sqlite).count(), 1);
-        let (kept_in, own) = (&database.name, folder.display());
-        let url = format!(
-            "postgres:///{kept_in}?user=postgres&host={own}&port={port}\"\nhead_file = \"{own}/head"
-        );
-        let file = folder.join("config.toml");
-        fs::write(&file, text.replace(&sqlite, &url)).unwrap();
-        let mut host = Self {
-            file,
-            hid,
-            database: way,
-            process: None,
-            api: String::new(),
-        };
-        host.start();
-        host
-    }
-
-    fn start(&mut self) {
-        let mut process = Process::start(&["run", "--config", self.file.to_str().unwrap()]);
-        let address = process.tells("daemon.ready")["address"].clone();
-        address.as_str().unwrap().clone_into(&mut self.api);
-        self.process = Some(process);
-    }
-
-    fn signal(&self, name: &str) {
-        self.process.as_ref().unwrap().signal(name);
-    }
-
-    /// One that a supervisor would start anew.
-    fn restart_where_ended(&mut self) {
-        let ended = self.process.as_mut().and_then(Process::ended);
-        if ended.is_some() {
-            self.start();
-        }
-    }
-}
 
 pub(super) struct Round {
     site: Site,
@@ -126,7 +66,7 @@ impl Round {
         });
         site.hid.control("settings", &settings);
         site.hid.control("faults", &faults(seed, &mut dice));
-        let hosts = ["one", "two", "three"].map(|name| Host::new(&site, &database, name));
+        let hosts = ["one", "two", "three"].map(|name| Host::new(&site, &database, name).started());
         Self {
             site,
             hosts: hosts.into(),

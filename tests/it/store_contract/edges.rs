@@ -116,7 +116,7 @@ async fn a_version_is_told_and_an_empty_database_has_none() {
     let (Some(database), Some(empty)) = (Database::new(), Database::empty()) else {
         return;
     };
-    assert_eq!(version(&database.settings()).await.unwrap(), 3);
+    assert_eq!(version(&database.settings()).await.unwrap(), 4);
     assert_eq!(version(&empty.settings()).await.unwrap(), 0);
 }
 

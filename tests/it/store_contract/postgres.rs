@@ -84,7 +84,10 @@ async fn a_schema_that_suits_nobody_before_waits_until_none_is_left() {
     };
     let daemon = Postgres::join(&database.settings()).await.unwrap();
     database
-        .raw("UPDATE origo_adapter SET schema = 2; ALTER TABLE origo_adapter DROP COLUMN oldest")
+        .raw(
+            "UPDATE origo_adapter SET schema = 2; ALTER TABLE origo_adapter DROP COLUMN oldest;
+            DROP INDEX events_of_acs_user",
+        )
         .await;
     let other = Postgres::join(&database.settings()).await;
     assert!(matches!(other, Err(Error::InUse)));
@@ -464,7 +467,7 @@ async fn makes_its_schema_once_whoever_comes_first() {
         heads.insert(opened.unwrap().head().await.unwrap().database);
     }
     assert_eq!(heads.len(), 1);
-    assert_eq!(migrate(&database.settings()).await.unwrap(), (3, 3));
+    assert_eq!(migrate(&database.settings()).await.unwrap(), (4, 4));
 }
 
 #[tokio::test]
@@ -511,7 +514,7 @@ async fn daemons_share_a_database_and_keep_off_who_changes_it_as_a_whole() {
     assert!(matches!(migrate(&settings).await, Err(Error::InUse)));
     second.ping().await.unwrap();
     drop(second);
-    assert_eq!(migrate(&settings).await.unwrap(), (3, 3));
+    assert_eq!(migrate(&settings).await.unwrap(), (4, 4));
 }
 
 #[tokio::test]

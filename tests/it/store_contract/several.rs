@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use origo_adapter::core::ids::{AcsSystemId, Timestamp};
 use origo_adapter::store::Store as _;
-use origo_adapter::store::postgres::{CommonTime, HostTime, Offsets, Over, Postgres};
+use origo_adapter::store::postgres::{CommonTime, HostTime, News, Offsets, Over, Postgres};
 use sqlx::Executor as _;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -205,10 +205,18 @@ async fn what_one_tells_all_hear() {
     };
     let first = Postgres::join(&database.settings()).await.unwrap();
     let second = Postgres::join(&database.settings()).await.unwrap();
-    let mut ears = [first.news().await.unwrap(), second.news().await.unwrap()];
-    second.tell(MANAGER).await.unwrap();
-    for news in &mut ears {
-        assert_eq!(news.next().await.unwrap(), MANAGER);
+    let mut ears = [
+        first.listen().await.unwrap(),
+        second.listen().await.unwrap(),
+    ];
+    database
+        .raw("NOTIFY origo_adapter, 'what only a newer version tells'")
+        .await;
+    second.tell(News::Feed(MANAGER)).await.unwrap();
+    first.tell(News::Committed).await.unwrap();
+    for listener in &mut ears {
+        assert_eq!(listener.next().await.unwrap(), News::Feed(MANAGER));
+        assert_eq!(listener.next().await.unwrap(), News::Committed);
     }
 }
 

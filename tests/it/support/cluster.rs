@@ -51,6 +51,7 @@ fsync = off
 full_page_writes = off
 max_connections = 300
 autovacuum = off
+log_line_prefix = '%d '
 END
 cat >data/pg_hba.conf <<END
 local all all trust

@@ -12,7 +12,7 @@ use origo_adapter::core::wish::Wish;
 use origo_adapter::template::Template;
 use uuid::Uuid;
 
-use crate::support::lanes::phone_other;
+use crate::support::lanes::{invitation_lane, phone_lane, phone_other, user_lane};
 use crate::support::scene::{
     Scene, acs_user, container, doors, key_lane, key_seen, parent_id, phone_id, phone_seen, secs,
     wish_suspend,
@@ -445,6 +445,30 @@ fn a_credential_that_comes_back_has_its_record_once() {
         scene.is().child(id()).map(|(_, phone, _)| phone),
         Some(phone_id("900"))
     );
+}
+
+/// Whoever the credential belongs to by now.
+#[test]
+fn a_person_stays_until_their_last_record_is_removed() {
+    for is_released in [false, true] {
+        let mut scene = imported();
+        if is_released {
+            scene.wish(Wish::ReleaseParent(parent_id(1)));
+        }
+        scene.wish(Wish::DeleteIdentity);
+        scene.does(&key_lane("900", 1), Answer::Revoked);
+        scene.does(&invitation_lane(), Answer::InvitationCancelled);
+        scene.pass(30);
+        scene.reads_phone(vec![]);
+        scene.does(&user_lane(), Answer::UserDeleted);
+        scene.fails(&user_lane(), Fault::Gone);
+        while scene.owed.contains_key(&phone_lane()) {
+            scene.fails(&phone_lane(), Fault::Gone);
+        }
+        assert_eq!(scene.user_state(), "gone");
+        assert_eq!(does(&mut scene, Outcome::Done), "remove card-1000");
+        assert_eq!(scene.identity, None);
+    }
 }
 
 #[test]

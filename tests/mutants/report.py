@@ -18,20 +18,31 @@ def bare(name):
     return re.sub(r":\d+:\d+:", ":", name)
 
 
+class Reasons:
+    """Why some mutants change nothing anybody could see."""
+
+    def __init__(self, file):
+        self.entries = tomllib.loads(file.read_text()).get("equivalent", [])
+
+    def of(self, mutant):
+        """The numbers of the entries that are about it."""
+        return [
+            n for n, entry in enumerate(self.entries)
+            if entry["mutant"] == bare(mutant["name"]) and entry.get("line", mutant["line"]) == mutant["line"]
+        ]
+
+
 def main(copy, results, reasons):
     mutants = json.loads((copy / "mutants.json").read_text())
     last = {result["id"]: result for result in map(json.loads, results.read_text().splitlines())}
-    entries = tomllib.loads(reasons.read_text()).get("equivalent", [])
-    used = [False] * len(entries)
+    reasons = Reasons(reasons)
+    used = [False] * len(reasons.entries)
     figures, unexplained = Counter(), []
     for mutant in mutants:
         result = last.get(mutant["id"])
         outcome = "does not compile" if mutant["unviable"] else result["outcome"] if result else "not run"
         if outcome == "survived":
-            fits = [
-                n for n, entry in enumerate(entries)
-                if entry["mutant"] == bare(mutant["name"]) and entry.get("line", mutant["line"]) == mutant["line"]
-            ]
+            fits = reasons.of(mutant)
             for n in fits:
                 used[n] = True
             if fits:
@@ -41,7 +52,7 @@ def main(copy, results, reasons):
         figures[outcome] += 1
     for line in unexplained:
         print(f"SURVIVED {line}")
-    for entry, was_used in zip(entries, used):
+    for entry, was_used in zip(reasons.entries, used):
         if not was_used:
             print(f"UNUSED   {entry['mutant']}    {entry.get('line', '')}")
     print(f"{len(mutants)} mutants: " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(figures.items())))

@@ -43,15 +43,15 @@ const COUNTS: &str = "\
 
 /// Whoever stands in line by now is due, and nobody else is, unless a clock was set back: then there are more. So what is
 /// not due yet, however much it is, is not walked through.
-const IN_LINE: &str = "e.line <= $3";
-const AHEAD: &str = "e.not_before <= $3 AND e.line > $3";
+const IN_LINE: &str = "e.line <= $2";
+const AHEAD: &str = "e.not_before <= $2 AND e.line > $2";
 
 /// The order of the index, spelt out: that the timer's effects have no manager is not taken for its being the same.
 const BY_LINE: &str = "e.manager, e.class, e.line, e.identity, e.lane";
 const BY_DATE: &str = "e.manager, e.class, e.not_before";
 
-/// What a lane of effects must be like to be claimed, given what is held.
-fn claimable(manager: Option<AcsSystemId>, stops: Stops) -> String {
+/// What a lane of effects of a class must be like to be claimed, given what is held.
+fn claimable(manager: Option<AcsSystemId>, class: Class, stops: Stops) -> String {
     // `IS NOT DISTINCT FROM` would find the timer's as well, and use no index.
     let whose = match manager {
         Some(_) => "e.manager = $1",
@@ -67,8 +67,9 @@ fn claimable(manager: Option<AcsSystemId>, stops: Stops) -> String {
         }
         Stops::All => " AND FALSE",
     };
+    let class = class.name();
     format!(
-        "{whose} AND e.class = $2 AND (i.claim_token IS NULL OR e.class IN ('removal', 'import')){kept_back}"
+        "{whose} AND e.class = '{class}' AND (i.claim_token IS NULL OR e.class IN ('removal', 'import')){kept_back}"
     )
 }
 
@@ -94,7 +95,7 @@ pub(super) async fn due(pool: PgPool, query: DueQuery) -> Result<Vec<Due>, Error
         Stops::Nothing => Held::default(),
         Stops::Parts | Stops::Issues | Stops::All => held(&pool, query.manager).await?,
     };
-    let condition = claimable(query.manager, stops(&held, query.class));
+    let condition = claimable(query.manager, query.class, stops(&held, query.class));
     let mut due = Vec::new();
     for by_now in [IN_LINE, AHEAD] {
         let found = i64::try_from(due.len()).unwrap_or(i64::MAX);
@@ -104,11 +105,10 @@ pub(super) async fn due(pool: PgPool, query: DueQuery) -> Result<Vec<Due>, Error
                 "SELECT e.identity, e.lane, e.line, e.owed_since
                 FROM effects AS e JOIN identities AS i ON i.id = e.identity
                 WHERE {condition} AND {by_now}
-                ORDER BY {BY_LINE} LIMIT $4"
+                ORDER BY {BY_LINE} LIMIT $3"
             );
             let rows = sqlx::query(AssertSqlSafe(sql))
                 .bind(query.manager.map(|manager| manager.0))
-                .bind(query.class.name())
                 .bind(query.now.0)
                 .bind(left)
                 .fetch_all(&pool)
@@ -148,24 +148,31 @@ pub(super) async fn agenda(
     manager: Option<AcsSystemId>,
 ) -> Result<BTreeMap<Class, Timestamp>, Error> {
     let held = held(&pool, manager).await?;
+    // One statement, since it is asked before each call; each class has its own range of the index.
+    let next = Class::ALL.map(|class| {
+        let condition = claimable(manager, class, stops(&held, class));
+        format!(
+            "(SELECT e.class, e.not_before FROM effects AS e JOIN identities AS i ON i.id = e.identity
+            WHERE {condition} ORDER BY {BY_DATE} LIMIT 1)"
+        )
+    });
+    let rows = sqlx::query(AssertSqlSafe(next.join(" UNION ALL ")))
+        .bind(manager.map(|manager| manager.0))
+        .fetch_all(&pool)
+        .await?;
     let mut agenda = BTreeMap::new();
-    for class in Class::ALL {
-        let condition = claimable(manager, stops(&held, class));
-        let sql = format!(
-            "SELECT e.not_before FROM effects AS e JOIN identities AS i ON i.id = e.identity
-            WHERE {condition} ORDER BY {BY_DATE} LIMIT 1"
-        );
-        let next = sqlx::query(AssertSqlSafe(sql))
-            .bind(manager.map(|manager| manager.0))
-            .bind(class.name())
-            .fetch_optional(&pool)
-            .await?;
-        if let Some(next) = next {
-            let next = Cells::new(&next, "effects", "?").get(0)?;
-            agenda.insert(class, Timestamp(next));
+    for row in &rows {
+        let cells = Cells::new(row, "effects", "?");
+        let name: &str = cells.get(0)?;
+        if let Some(class) = class_named(name) {
+            agenda.insert(class, Timestamp(cells.get(1)?));
         }
     }
     Ok(agenda)
+}
+
+fn class_named(name: &str) -> Option<Class> {
+    Class::ALL.into_iter().find(|class| class.name() == name)
 }
 
 pub(super) async fn find(
@@ -313,8 +320,7 @@ pub(super) async fn queue(
         .collect();
     for row in query.fetch_all(&pool).await? {
         let cells = Cells::new(&row, "effects", manager);
-        let name: &str = cells.get(0)?;
-        let class = Class::ALL.into_iter().find(|class| class.name() == name);
+        let class = class_named(cells.get(0)?);
         if let Some(times) = class.and_then(|class| queue.get_mut(&class)) {
             times.push(Timestamp(cells.get(1)?));
         }

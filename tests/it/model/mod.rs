@@ -28,8 +28,8 @@
 //! portal; how often something failed before (the schedule has two entries). Those are the simulation's.
 //!
 //! Small models run with all tests. `MODEL=whole cargo test --profile scale --test it model:: -- --nocapture --test-threads=1`
-//! explores larger ones and prints what it counted. `MODEL=beyond` has what takes longer yet: of two part numbers with 4 calls
-//! astray and an act nobody has seen the end. The largest of these took 9 minutes 24 seconds on two cores and 1.2 GiB:
+//! explores larger ones and prints what it counted. `MODEL=beyond` has what takes longer yet: two part numbers with 4 calls
+//! astray and an act, kind by kind of act; together they are all stories with one. The largest of these took 9 minutes 24 seconds on two cores and 1.2 GiB:
 //!
 //! | model | in order | late deeds | astray | acts | states | settled within |
 //! | --- | --- | --- | --- | --- | --- | --- |

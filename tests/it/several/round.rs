@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(200);
 /// In which all must be settled after the last blow: a claim that died last, and what is read again and again after it.
 const SETTLES_IN: Duration = Duration::from_mins(6);
 const PER_S: u64 = 10;
+/// So many codes are tried at each look: asking for all would keep the machine busier than the daemons do.
+const TRIED: usize = 25;
 
 pub(super) struct Round {
     site: Site,
@@ -169,7 +171,9 @@ impl Round {
             .difference(&self.registered)
             .cloned()
             .collect();
-        for id in waiting {
+        let first = self.dice.pick(waiting.len().max(1));
+        let tried = waiting.len().min(TRIED);
+        for id in waiting.into_iter().cycle().skip(first).take(tried) {
             let asked = json!({ "external_id": id }).to_string();
             let path = "/control/redeem";
             let address = &self.site.hid.address;

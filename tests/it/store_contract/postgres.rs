@@ -184,6 +184,32 @@ async fn a_revision_is_committed_once() {
     }
 }
 
+/// In whatever order each has them: the server never has to part two that wait for each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_changes_the_same_people_together_waits_in_one_order() {
+    let Some(bed) = bed(Threads::Background).await else {
+        return;
+    };
+    let people = [1, 2, 3, 4];
+    let first = people.map(|n| commit(n, 0));
+    bed.store.commit_all(first.into()).await.unwrap();
+    for revision in 1..=20 {
+        let made = at_once(8, |who| {
+            let store = bed.store.clone();
+            let mut changed = people.map(|n| commit(n, revision));
+            if who % 2 == 0 {
+                changed.reverse();
+            }
+            async move { store.commit_all(changed.into()).await.is_ok() }
+        });
+        assert_eq!(made.await.iter().filter(|made| **made).count(), 1);
+    }
+    let mut aside = bed.database.connect().await;
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    let deadlocks: i64 = aside.fetch_one(deadlocks).await.unwrap().get(0);
+    assert_eq!(deadlocks, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_is_taken_by_one_of_many() {
     let Some(bed) = bed(Threads::Background).await else {

@@ -70,6 +70,7 @@ use self::search::explore;
 use self::state::{Left, Log, State, World};
 use self::sum::Names;
 use self::ways::Action;
+use crate::support::machine::is_set;
 use crate::support::scene::{ada, wish_acs_user, wish_invite, wish_launch, wish_parent};
 
 /// More steps no scheduler may need from any state to a settled one.
@@ -255,11 +256,7 @@ fn one_address_and_one_licence_serve_two_in_turn() {
 }
 
 fn is_asked_for(size: &str) -> bool {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how much is explored is a matter of the test run, not of the product"
-    )]
-    std::env::var("MODEL").is_ok_and(|model| model == size)
+    is_set("MODEL", size)
 }
 
 /// As [`keys`], with what is left out by choice.

@@ -56,7 +56,7 @@ impl Story {
     /// What the daemon does every few seconds: claims whose leases are long over are anybody's.
     pub(super) async fn take_over(&mut self) {
         let rules = &self.world.rules;
-        if self.other.is_none() && rules.freezes.is_none() && !rules.postgres {
+        if self.other.is_none() && rules.freezes.is_none() && !rules.is_on_postgres() {
             return;
         }
         let late = i64::try_from(TAKEOVER.as_millis()).unwrap();

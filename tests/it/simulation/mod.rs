@@ -141,6 +141,38 @@ fn no_seed_breaks_a_guarantee_on_postgres() {
     }
 }
 
+/// Some of each kind of story; with `SIMULATION_STORE=postgres` all tests here tell theirs on it.
+#[test]
+fn every_kind_of_story_holds_on_postgres() {
+    if cluster().is_none() {
+        return;
+    }
+    let twice = faults_that_end().map(|fault| striking(vec![(None, fault), (None, fault)]));
+    let lost = CLASSES.map(|class| striking(vec![(Some(class), Fault::LostReply)]));
+    let set_wrong = Rules {
+        clock_jumps: true,
+        ..Rules::default()
+    };
+    let deaths = (0..200).step_by(20).map(|operation| Rules {
+        clean: true,
+        crash_at: Some((operation, operation % 40 == 0)),
+        ..Rules::default()
+    });
+    let kinds = twice.chain(lost).chain(deaths).chain([set_wrong]);
+    let kinds = kinds.chain(trouble::harmless());
+    let stories: Vec<_> = kinds
+        .zip(0..)
+        .map(|(rules, seed)| {
+            let postgres = Rules {
+                postgres: true,
+                ..rules
+            };
+            (seed, postgres)
+        })
+        .collect();
+    told("PostgreSQL, of each kind", &all_hold(&stories));
+}
+
 /// Where nobody dies, which store it is makes no difference to anything.
 #[test]
 fn both_stores_tell_the_same_stories() {

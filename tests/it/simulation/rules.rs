@@ -5,6 +5,7 @@ use std::sync::Arc;
 use origo_adapter::simulator::{self, Class, DuplicateIssue, Fault, Faults};
 
 use crate::support::dice::Dice;
+use crate::support::machine::is_set;
 
 /// A bug put in on purpose, to see whether it is caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,13 @@ pub(super) struct Rules {
     pub(super) only: Option<Arc<Vec<Dice>>>,
     /// Faults that do not strike after all.
     pub(super) without: Vec<Fault>,
+}
+
+impl Rules {
+    /// Of this story, or of all: `SIMULATION_STORE=postgres`.
+    pub(super) fn is_on_postgres(&self) -> bool {
+        self.postgres || is_set("SIMULATION_STORE", "postgres")
+    }
 }
 
 /// Calls that take effect after their sender was cut off.

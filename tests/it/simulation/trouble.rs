@@ -71,14 +71,26 @@ fn a_late_effect_beyond_the_bound_makes_a_second_key_that_is_revoked() {
     }
 }
 
-#[test]
-fn two_daemons_that_die_and_stand_still_do_nothing_twice() {
-    let rules = Rules {
+fn two_that_stand_still() -> Rules {
+    Rules {
         two: true,
         freezes: Some(SAFE_MS),
         ..Rules::default()
-    };
-    told("two daemons", &all_hold(&stories(&rules)));
+    }
+}
+
+/// Those of which no second key may come.
+pub(super) fn harmless() -> [Rules; 3] {
+    [
+        late(BOUND_MS, DuplicateIssue::Refuse),
+        late(BOUND_MS, DuplicateIssue::SecondCredential),
+        two_that_stand_still(),
+    ]
+}
+
+#[test]
+fn two_daemons_that_die_and_stand_still_do_nothing_twice() {
+    told("two daemons", &all_hold(&stories(&two_that_stand_still())));
 }
 
 /// Nothing can stop a process that was frozen between its check and its first byte; what it does is mended.

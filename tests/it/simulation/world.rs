@@ -182,7 +182,7 @@ impl World {
             bug: rules.bug,
             freeze: Mutex::new(None),
         });
-        let store = Disk::new(rules.postgres);
+        let store = Disk::new(rules.is_on_postgres());
         Self {
             clock,
             hid,

@@ -23,6 +23,15 @@ pub(crate) fn asked(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|n| n.parse().unwrap())
 }
 
+/// Whether the environment has this value.
+pub(crate) fn is_set(name: &str, value: &str) -> bool {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what is run is a matter of the test run, not of the product"
+    )]
+    std::env::var(name).is_ok_and(|set| set == value)
+}
+
 /// How many threads this machine serves at once.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)

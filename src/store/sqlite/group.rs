@@ -263,6 +263,7 @@ mod tests {
         let accepted: Vec<_> = results.iter().map(Result::is_ok).collect();
         assert_eq!(accepted, [true, false, true]);
         assert_eq!(slots(&conn), 2);
+        assert_eq!(head::get(&conn).unwrap().commits, 1, "one transaction");
     }
 
     #[test]

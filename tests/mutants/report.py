@@ -18,6 +18,12 @@ def bare(name):
     return re.sub(r":\d+:\d+:", ":", name)
 
 
+def results(file):
+    """The last result of each mutant."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return {result["id"]: result for result in map(json.loads, lines)}
+
+
 class Reasons:
     """Why some mutants change nothing anybody could see."""
 
@@ -32,9 +38,9 @@ class Reasons:
         ]
 
 
-def main(copy, results, reasons):
+def main(copy, found, reasons):
     mutants = json.loads((copy / "mutants.json").read_text())
-    last = {result["id"]: result for result in map(json.loads, results.read_text().splitlines())}
+    last = results(found)
     reasons = Reasons(reasons)
     used = [False] * len(reasons.entries)
     figures, unexplained = Counter(), []

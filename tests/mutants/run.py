@@ -22,7 +22,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from report import Reasons
+from report import Reasons, results
 
 LIGHT = {"SIMULATION_SEEDS": "60", "CRASH_SEEDS": "1", "CRASH_EVERY": "40", "PROPTEST_CASES": "64", "ROUNDS": "1"}
 ALWAYS = {"PROPTEST_MAX_SHRINK_ITERS": "0", "INSTA_UPDATE": "no", "RUST_BACKTRACE": "0"}
@@ -149,12 +149,6 @@ def survey(copy, known, jobs):
         tests = [entry for entry in pool.map(one, range(len(chosen))) if entry]
     cache.write_text(json.dumps(tests))
     return tests
-
-
-def results(file):
-    """The last result of each mutant."""
-    lines = file.read_text().splitlines() if file.exists() else []
-    return {result["id"]: result for result in map(json.loads, lines)}
 
 
 class Hints:

@@ -50,8 +50,8 @@ const AHEAD: &str = "e.not_before <= $2 AND e.line > $2";
 const BY_LINE: &str = "e.manager, e.class, e.line, e.identity, e.lane";
 const BY_DATE: &str = "e.manager, e.class, e.not_before";
 
-/// What a lane of effects of a class must be like to be claimed, given what is held.
-fn claimable(manager: Option<AcsSystemId>, class: Class, stops: Stops) -> String {
+/// What a lane of effects of a class (as the statement writes it) must be like to be claimed, given what is held.
+fn claimable(manager: Option<AcsSystemId>, class: &str, stops: Stops) -> String {
     // `IS NOT DISTINCT FROM` would find the timer's as well, and use no index.
     let whose = match manager {
         Some(_) => "e.manager = $1",
@@ -67,9 +67,8 @@ fn claimable(manager: Option<AcsSystemId>, class: Class, stops: Stops) -> String
         }
         Stops::All => " AND FALSE",
     };
-    let class = class.name();
     format!(
-        "{whose} AND e.class = '{class}' AND (i.claim_token IS NULL OR e.class IN ('removal', 'import')){kept_back}"
+        "{whose} AND e.class = {class} AND (i.claim_token IS NULL OR e.class IN ('removal', 'import')){kept_back}"
     )
 }
 
@@ -95,7 +94,7 @@ pub(super) async fn due(pool: PgPool, query: DueQuery) -> Result<Vec<Due>, Error
         Stops::Nothing => Held::default(),
         Stops::Parts | Stops::Issues | Stops::All => held(&pool, query.manager).await?,
     };
-    let condition = claimable(query.manager, query.class, stops(&held, query.class));
+    let condition = claimable(query.manager, "$4", stops(&held, query.class));
     let mut due = Vec::new();
     for by_now in [IN_LINE, AHEAD] {
         let found = i64::try_from(due.len()).unwrap_or(i64::MAX);
@@ -111,6 +110,7 @@ pub(super) async fn due(pool: PgPool, query: DueQuery) -> Result<Vec<Due>, Error
                 .bind(query.manager.map(|manager| manager.0))
                 .bind(query.now.0)
                 .bind(left)
+                .bind(query.class.name())
                 .fetch_all(&pool)
                 .await?;
             for row in &rows {
@@ -150,7 +150,8 @@ pub(super) async fn agenda(
     let held = held(&pool, manager).await?;
     // One statement, since it is asked before each call; each class has its own range of the index.
     let next = Class::ALL.map(|class| {
-        let condition = claimable(manager, class, stops(&held, class));
+        let name = format!("'{}'", class.name());
+        let condition = claimable(manager, &name, stops(&held, class));
         format!(
             "(SELECT e.class, e.not_before FROM effects AS e JOIN identities AS i ON i.id = e.identity
             WHERE {condition} ORDER BY {BY_DATE} LIMIT 1)"

@@ -80,7 +80,9 @@ macro_rules! suite {
     };
 }
 // Below the macro that they use.
+mod contended;
 mod copied;
+mod copies;
 mod edges;
 mod plans;
 mod postgres;

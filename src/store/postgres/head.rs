@@ -3,7 +3,7 @@
 use sqlx::{PgConnection, PgPool, Row as _};
 
 use super::cells::Cells;
-use super::{holds, locks};
+use super::holds;
 use crate::core::hold::{HoldReason, HoldScope};
 use crate::core::ids::Timestamp;
 use crate::store::{Error, Head, StandingHold};
@@ -37,14 +37,13 @@ pub(super) async fn count(conn: &mut PgConnection) -> Result<(i32, i64), Error> 
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// The mark and the hold that shows it, together.
+/// The mark and the hold that shows it, together. Claims go on: it holds nobody as a whole.
 pub(super) async fn regress(
     conn: &mut PgConnection,
     at: Option<Timestamp>,
     cause: &str,
 ) -> Result<(), Error> {
     let reason = HoldReason::StateRegressed;
-    locks::take_one(conn, locks::HOLDS).await?;
     sqlx::query(REGRESS)
         .bind(at.map(|at| at.0))
         .execute(&mut *conn)

@@ -40,7 +40,6 @@ pub(super) async fn take(
 ) -> Result<(), Error> {
     let mut numbers: Vec<i64> = names.map(|name| number(&name)).collect();
     numbers.sort_unstable();
-    numbers.dedup();
     if numbers.is_empty() {
         return Ok(());
     }

@@ -174,7 +174,6 @@ pub(super) async fn pool(
     let history = Arc::clone(history);
     let mut conn = connect(settings).await?;
     migrate(&mut conn).await?;
-    conn.close().await.ok();
     Ok(PgPoolOptions::new()
         .max_connections(connections.unwrap_or(CONNECTIONS))
         .acquire_timeout(CONNECT)

@@ -208,10 +208,7 @@ pub(in crate::store) fn schema() -> BTreeMap<String, BTreeSet<String>> {
 
 fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     fs::rename(from, to).map_err(|error| failed("rename", from, &error))?;
-    let Some(parent) = to.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
-        return sync(Path::new("."));
-    };
-    sync(parent)
+    sync(open::directory_of(to))
 }
 
 fn sync(directory: &Path) -> Result<(), Error> {

@@ -233,11 +233,7 @@ fn resolve(path: &Path) -> Result<PathBuf, Error> {
             .canonicalize()
             .map_err(|error| failed("resolve", path, &error));
     }
-    let parent = match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-        None => Path::new("/"),
-    };
+    let parent = directory_of(path);
     let name = path.file_name().ok_or_else(|| {
         let error = io::Error::from(io::ErrorKind::IsADirectory);
         failed("create", path, &error)
@@ -246,6 +242,15 @@ fn resolve(path: &Path) -> Result<PathBuf, Error> {
         .canonicalize()
         .map_err(|error| failed("find the directory", parent, &error))?;
     Ok(parent.join(name))
+}
+
+/// Where a file lies; one that is only named lies in the working directory.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    }
 }
 
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -33,6 +33,8 @@ struct State {
     blown: bool,
     /// Where the process died: before (`false`) or after (`true`) which operation.
     deaths: BTreeSet<(i64, bool)>,
+    /// The slots that were last said to have had their answer.
+    answered: Vec<Uuid>,
 }
 
 impl Fuse {
@@ -76,6 +78,14 @@ impl Fuse {
     /// At how many different points it died.
     pub(super) fn deaths(&self) -> usize {
         self.state().deaths.len()
+    }
+
+    /// Says so of these slots, each of which is said only once.
+    fn answered(&self, slots: Vec<Uuid>) {
+        let mut state = self.state();
+        let again = slots.iter().find(|slot| state.answered.contains(slot));
+        assert_eq!(again, None, "the store knows of this answer");
+        state.answered = slots;
     }
 
     /// Whether this operation's transaction still happens, and whether its answer arrives.
@@ -145,7 +155,15 @@ impl Store for FusedStore {
         fused!(self, self.store.abandoned(now))
     }
     fn take_slots(&self, slots: Vec<Slot>, answered: Vec<(Uuid, Timestamp)>) -> Verb<'_, Grant> {
-        fused!(self, self.store.take_slots(slots, answered))
+        let told: Vec<Uuid> = answered.iter().map(|(token, _)| *token).collect();
+        let taking = async move {
+            let grant = self.store.take_slots(slots, answered).await?;
+            if grant == Grant::Taken {
+                self.fuse.answered(told);
+            }
+            Ok(grant)
+        };
+        fused!(self, taking)
     }
     fn window_epoch(&self, boot: Uuid, epoch: i64, now: Timestamp) -> Verb<'_, i64> {
         fused!(self, self.store.window_epoch(boot, epoch, now))

@@ -16,6 +16,8 @@ use origo_adapter::store::{
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::copies::damaged;
+use super::edges::UNHURRIED;
 use super::outbox::{event, telling, webhook};
 use super::put;
 use super::samples::{MANAGER, adding, at, change, commit, id, row, token};
@@ -314,4 +316,41 @@ async fn a_journal_that_was_changed_is_not_copied() {
     );
     drop(file);
     place.is_refused("was tampered with").await;
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_not_copied() {
+    let Some(Bed { store, place }) = bed() else {
+        return;
+    };
+    fill(&store).await;
+    drop(store);
+    damaged(place.file());
+    let refused = place.copy().await;
+    assert!(matches!(refused, Err(Error::Database(_))), "{refused:?}");
+    assert_eq!(place.there().await.heads().await.unwrap().identities, 0);
+}
+
+#[tokio::test]
+async fn a_copy_takes_its_time_and_counts_as_a_transaction_of_the_file() {
+    let Some(Bed { store, place }) = bed() else {
+        return;
+    };
+    fill(&store).await;
+    let before = store.head().await.unwrap().commits;
+    drop(store);
+    drop(place.there().await);
+    place.database.raw(UNHURRIED).await;
+    let hurries = "CREATE FUNCTION hurries() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM unhurried(); RETURN NEW; END $$;
+        CREATE TRIGGER hurries BEFORE INSERT ON identities FOR EACH ROW EXECUTE FUNCTION hurries()";
+    place.database.raw(hurries).await;
+    place.copy().await.unwrap();
+    let store = place.there().await;
+    assert!(
+        store.commit(commit(2, 0)).await.is_err(),
+        "others are in a hurry"
+    );
+    let head = place.open().head().await.unwrap();
+    assert_eq!((head.commits, head.regressed_at), (before + 1, Some(at(5))));
 }

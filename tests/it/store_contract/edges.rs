@@ -68,15 +68,23 @@ async fn an_answered_write_is_on_disk_and_nothing_waits_for_ever() {
                     idle = current_setting('idle_in_transaction_session_timeout');
                 RETURN NEW;
             END $$;
-            CREATE TRIGGER notes BEFORE INSERT ON identities FOR EACH ROW EXECUTE FUNCTION notes()"
+            CREATE TRIGGER notes BEFORE INSERT ON identities FOR EACH ROW EXECUTE FUNCTION notes();
+            CREATE TRIGGER notes BEFORE UPDATE ON head FOR EACH ROW EXECUTE FUNCTION notes()"
         ))
         .await;
     let store = database.open(Threads::Background).await;
-    store.commit(commit(1, 0)).await.unwrap();
     let mut conn = database.connect().await;
-    let row = conn.fetch_one("SELECT * FROM of_session").await.unwrap();
-    let found: [&str; 4] = [0, 1, 2, 3].map(|place| row.get(place));
-    assert_eq!(found, ["on", "read committed", "10s", "30s"]);
+    for alone in [false, true] {
+        if alone {
+            database.raw("UPDATE of_session SET durable = ''").await;
+            store.mark_regressed(at(7), "a test").await.unwrap();
+        } else {
+            store.commit(commit(1, 0)).await.unwrap();
+        }
+        let row = conn.fetch_one("SELECT * FROM of_session").await.unwrap();
+        let found: [&str; 4] = [0, 1, 2, 3].map(|place| row.get(place));
+        assert_eq!(found, ["on", "read committed", "10s", "30s"]);
+    }
 }
 
 #[tokio::test]
@@ -206,4 +214,47 @@ async fn a_mark_holds_back_whoever_opens_the_database_next() {
     let holds = next.holds().await.unwrap();
     let reasons: Vec<HoldReason> = holds.iter().map(|hold| hold.reason).collect();
     assert_eq!(reasons, [HoldReason::StateRegressed]);
+}
+
+/// Refuses whoever has not all the time that it takes.
+pub(super) const UNHURRIED: &str = "\
+    CREATE FUNCTION unhurried() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+        IF current_setting('statement_timeout') <> '0'
+            OR current_setting('idle_in_transaction_session_timeout') <> '0' THEN
+            RAISE EXCEPTION 'in a hurry';
+        END IF;
+        RETURN TRUE;
+    END $$";
+
+#[tokio::test]
+async fn what_reads_all_that_there_is_may_take_its_time() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let store = database.open(Threads::Background).await;
+    let told = Commit {
+        changes: vec![change("phone", None, Some("ready"))],
+        ..commit(1, 0)
+    };
+    store.commit(told).await.unwrap();
+    database.raw(UNHURRIED).await;
+    let journal = "ALTER TABLE journal RENAME TO all_of_it;
+        CREATE VIEW journal AS SELECT * FROM all_of_it WHERE unhurried()";
+    database.raw(journal).await;
+    assert!(store.journal(id(1)).await.is_err(), "others are in a hurry");
+    store.check().await.unwrap();
+    assert_eq!(store.heads().await.unwrap().identities, 1);
+    audit::verify(&database.settings()).await.unwrap();
+}
+
+/// What a look costs is worth something only if it looks.
+#[tokio::test]
+async fn a_ping_asks_the_database() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let store = database.open(Threads::Background).await;
+    store.ping().await.unwrap();
+    database.raw("ALTER TABLE head RENAME TO elsewhere").await;
+    assert!(store.ping().await.is_err());
 }

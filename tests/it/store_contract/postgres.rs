@@ -1,35 +1,28 @@
-//! The suite on `PostgreSQL`, and what only that store promises: many at once.
+//! The suite on `PostgreSQL`, and what only that store promises.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use origo_adapter::core::announce::EventType;
-use origo_adapter::core::hold::{HoldReason, HoldScope};
+use origo_adapter::core::hold::HoldReason;
 use origo_adapter::core::index::Kind;
+use origo_adapter::store::files::Batch;
 use origo_adapter::store::postgres::{Over, Postgres, audit, migrate};
 use origo_adapter::store::sqlite::Sqlite;
-use origo_adapter::store::{
-    ClaimChange, Commit, DeliveryClaim, Error, EventQuery, Grant, Options, StandingHold, Store,
-    Threads,
-};
+use origo_adapter::store::{ClaimChange, Commit, Error, Options, Store, Threads};
 use sqlx::{Executor as _, Row as _};
 use tokio::task::JoinSet;
 
-use super::holds::inviting;
-use super::outbox::{event, telling, webhook};
 use super::records::all;
-use super::samples::{
-    adding, at, change, commit, id, releasing, row, slot, taken_at, taking, token,
-};
+use super::samples::{adding, at, change, commit, id, releasing, row, slot, taking, token};
 use crate::support::cluster::Database;
 
 /// A store and the database that holds it.
-struct Bed {
-    store: Postgres,
-    database: Database,
+pub(super) struct Bed {
+    pub(super) store: Postgres,
+    pub(super) database: Database,
 }
 
-async fn bed(threads: Threads) -> Option<Bed> {
+pub(super) async fn bed(threads: Threads) -> Option<Bed> {
     let database = Database::new()?;
     Some(Bed {
         store: database.open(threads).await,
@@ -96,16 +89,6 @@ async fn a_schema_that_suits_nobody_before_waits_until_none_is_left() {
     assert!(other.is_ok());
 }
 
-/// Many at once, on as many connections as the store has.
-async fn at_once<T, F>(count: u128, work: impl Fn(u128) -> F) -> Vec<T>
-where
-    T: Send + 'static,
-    F: Future<Output = T> + Send + 'static,
-{
-    let tasks: JoinSet<T> = (1..=count).map(work).collect();
-    tasks.join_all().await
-}
-
 /// A standby takes over that lacks what came last: here a copy of the database under its name.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lost_an_acknowledged_commit_is_not_used() {
@@ -145,317 +128,6 @@ async fn what_lost_an_acknowledged_commit_is_not_used() {
         HoldReason::StateRegressed
     );
     assert_eq!(next.load(id(1)).await.unwrap().unwrap().revision, 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn one_of_many_makes_an_identity() {
-    let Some(bed) = bed(Threads::Background).await else {
-        return;
-    };
-    for n in 1..=20 {
-        let made = at_once(8, |who| {
-            let store = bed.store.clone();
-            let mut first = adding(commit(n, 0), &[row(Kind::Phone, &n.to_string(), at(0))]);
-            first.cause = who.to_string();
-            first.changes = vec![change("phone/1", None, Some("active"))];
-            async move { store.commit(first).await }
-        });
-        let made = made.await;
-        let conflicts = made
-            .iter()
-            .filter(|made| matches!(made, Err(Error::Conflict(whose)) if *whose == id(n)));
-        assert_eq!(conflicts.count(), 7, "{made:?}");
-        assert_eq!(bed.store.journal(id(n)).await.unwrap().len(), 1);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_revision_is_committed_once() {
-    let Some(bed) = bed(Threads::Background).await else {
-        return;
-    };
-    bed.store.commit(commit(1, 0)).await.unwrap();
-    for revision in 1..=20 {
-        let made = at_once(8, |_| {
-            let store = bed.store.clone();
-            async move { store.commit(commit(1, revision)).await.is_ok() }
-        });
-        assert_eq!(made.await.iter().filter(|made| **made).count(), 1);
-    }
-}
-
-/// In whatever order each has them: the server never has to part two that wait for each other.
-#[tokio::test(flavor = "multi_thread")]
-async fn who_changes_the_same_people_together_waits_in_one_order() {
-    let Some(bed) = bed(Threads::Background).await else {
-        return;
-    };
-    let people = [1, 2, 3, 4];
-    let first = people.map(|n| commit(n, 0));
-    bed.store.commit_all(first.into()).await.unwrap();
-    for revision in 1..=20 {
-        let made = at_once(8, |who| {
-            let store = bed.store.clone();
-            let mut changed = people.map(|n| commit(n, revision));
-            if who % 2 == 0 {
-                changed.reverse();
-            }
-            async move { store.commit_all(changed.into()).await.is_ok() }
-        });
-        assert_eq!(made.await.iter().filter(|made| **made).count(), 1);
-    }
-    let mut aside = bed.database.connect().await;
-    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-    let deadlocks: i64 = aside.fetch_one(deadlocks).await.unwrap().get(0);
-    assert_eq!(deadlocks, 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_id_is_taken_by_one_of_many() {
-    let Some(bed) = bed(Threads::Background).await else {
-        return;
-    };
-    for round in 0..10 {
-        let made = at_once(8, |n| {
-            let store = bed.store.clone();
-            let key = format!("k{round}");
-            let rows = [row(Kind::Phone, &key, at(0))];
-            let made = adding(commit(1000 * (round + 1) + n, 0), &rows);
-            async move { store.commit(made).await }
-        });
-        let made = made.await;
-        let taken = made
-            .iter()
-            .filter(|made| matches!(made, Err(Error::Taken(Kind::Phone))));
-        assert_eq!(taken.count(), 7, "{made:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_window_is_filled_exactly_by_many() {
-    const LIMIT: u32 = 25;
-    let Some(bed) = bed(Threads::Background).await else {
-        return;
-    };
-    let grants = at_once(80, |n| {
-        let store = bed.store.clone();
-        // Two windows, named in either order.
-        let names = if n % 2 == 0 { ["a", "b"] } else { ["b", "a"] };
-        let windows = names.map(|name| (name, LIMIT));
-        let taken = slot(n, &windows, at(900));
-        async move { store.take_slots(vec![taken], Vec::new()).await.unwrap() }
-    });
-    let grants = grants.await;
-    let taken = grants.iter().filter(|grant| **grant == Grant::Taken);
-    assert_eq!(taken.count(), LIMIT as usize);
-    for key in ["a", "b"] {
-        let counting = bed.store.slots(key.to_owned(), at(0)).await.unwrap();
-        assert_eq!(counting.len(), LIMIT as usize);
-    }
-}
-
-/// Slots whose time is over, and whose answer comes at that very moment: each counts or is gone, and none too many.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_late_answer_never_makes_one_too_many() {
-    const LIMIT: u32 = 10;
-    let Some(bed) = bed(Threads::Background).await else {
-        return;
-    };
-    for round in 0..10_i64 {
-        let (then, base) = (1000 * round, 1000 * u128::try_from(round).unwrap());
-        for n in 1..=10 {
-            let old = taken_at(then, slot(base + n, &[("w", LIMIT)], at(then + 100)));
-            assert_eq!(
-                bed.store.take_slots(vec![old], Vec::new()).await.unwrap(),
-                Grant::Taken
-            );
-            let call = commit(base + n, 0);
-            bed.store.commit(call).await.unwrap();
-        }
-        at_once(20, |n| {
-            let store = bed.store.clone();
-            let next = taken_at(
-                then + 100,
-                slot(base + 100 + n, &[("w", LIMIT)], at(then + 900)),
-            );
-            let answered = (n <= 10).then(|| (token(base + n), at(then + 900)));
-            async move {
-                store
-                    .take_slots(vec![next], answered.into_iter().collect())
-                    .await
-                    .unwrap()
-            }
-        })
-        .await;
-        let counting = bed.store.slots("w".to_owned(), at(then + 100)).await;
-        let counting = counting.unwrap().len();
-        assert!(counting <= LIMIT as usize, "{counting}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn no_claim_is_taken_after_a_hold() {
-    let Some(bed) = bed(Threads::Background).await else {
-        return;
-    };
-    for round in 0..10_u128 {
-        let base = 1000 * (round + 1);
-        let claims: JoinSet<_> = (1..=30)
-            .map(|n| {
-                let store = bed.store.clone();
-                let call = taking(inviting(base + n), slot(base + n, &[], at(500)));
-                async move { store.commit(call).await }
-            })
-            .collect();
-        let hold = StandingHold {
-            scope: HoldScope::All,
-            reason: HoldReason::Operator,
-            since: at(0),
-            cause: "test".into(),
-        };
-        bed.store.hold(hold).await.unwrap();
-        let claimed = bed.store.counts().await.unwrap().claims;
-        for result in claims.join_all().await {
-            assert!(matches!(result, Ok(()) | Err(Error::Held(_))), "{result:?}");
-        }
-        assert_eq!(bed.store.counts().await.unwrap().claims, claimed);
-        let late = taking(inviting(base), slot(base, &[], at(500)));
-        assert!(matches!(bed.store.commit(late).await, Err(Error::Held(_))));
-        let released = bed
-            .store
-            .release(HoldScope::All, vec![HoldReason::Operator]);
-        released.await.unwrap();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn commits_of_several_in_any_order_come_through() {
-    let Some(bed) = bed(Threads::Background).await else {
-        return;
-    };
-    let names: Vec<u128> = (1..=6).collect();
-    for n in &names {
-        bed.store.commit(commit(*n, 0)).await.unwrap();
-    }
-    let done = at_once(40, |n| {
-        let store = bed.store.clone();
-        let mut names = names.clone();
-        names.rotate_left(usize::try_from(n % 6).unwrap());
-        if n % 2 == 0 {
-            names.reverse();
-        }
-        async move {
-            loop {
-                let mut commits = Vec::new();
-                for name in &names {
-                    let revision = store.load(id(*name)).await.unwrap().unwrap().revision;
-                    commits.push(commit(*name, revision));
-                }
-                match store.commit_all(commits).await {
-                    Ok(()) => return,
-                    Err(Error::Conflict(_)) => {}
-                    Err(other) => panic!("{other:?}"),
-                }
-            }
-        }
-    });
-    assert_eq!(done.await.len(), 40);
-    for n in names {
-        assert_eq!(bed.store.load(id(n)).await.unwrap().unwrap().revision, 41);
-    }
-}
-
-/// Somebody new of whom something is told.
-fn issued(n: u128) -> Commit {
-    let told = event(n, EventType::CredentialIssued);
-    telling(commit(n, 0), at(0), vec![told])
-}
-
-/// Who asks for what came after the last that was seen misses none.
-#[tokio::test(flavor = "multi_thread")]
-async fn events_are_seen_in_their_order() {
-    const MANY: usize = 60;
-    let Some(bed) = bed(Threads::Background).await else {
-        return;
-    };
-    let reader = bed.store.clone();
-    let reading = tokio::spawn(async move {
-        let mut seen: Vec<_> = Vec::new();
-        while seen.len() < MANY {
-            let query = EventQuery {
-                after: seen.last().map(|(time, _)| *time),
-                oldest_first: true,
-                limit: 5,
-                ..EventQuery::default()
-            };
-            let events = reader.events(query).await.unwrap();
-            seen.extend(events.into_iter().map(|event| (event.created_at, event.id)));
-        }
-        seen
-    });
-    at_once(MANY as u128, |n| {
-        let store = bed.store.clone();
-        async move { store.commit(issued(n)).await.unwrap() }
-    })
-    .await;
-    let read = tokio::time::timeout(Duration::from_secs(30), reading).await;
-    let seen = read.expect("none is missed").unwrap();
-    let ids: BTreeSet<_> = seen.iter().map(|(_, id)| *id).collect();
-    assert_eq!((ids.len(), seen.len()), (MANY, MANY));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_is_told_by_one_at_a_time() {
-    let Some(bed) = bed(Threads::Background).await else {
-        return;
-    };
-    let made = webhook(1);
-    bed.store.create_webhook(made, at(0)).await.unwrap();
-    for n in 1..=5 {
-        bed.store.commit(issued(n)).await.unwrap();
-    }
-    let claimed = at_once(16, |n| {
-        let store = bed.store.clone();
-        let claim = DeliveryClaim {
-            token: token(n),
-            now: at(10),
-            lease_until: at(20),
-        };
-        async move { store.claim_deliveries(claim).await.unwrap().len() }
-    });
-    assert_eq!(claimed.await.iter().sum::<usize>(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_verb_goes_on_to_its_end() {
-    let Some(bed) = bed(Threads::Background).await else {
-        return;
-    };
-    let store = &bed.store;
-    for n in 1..=150 {
-        let mut dropped = adding(commit(n, 0), &[row(Kind::Phone, &n.to_string(), at(0))]);
-        dropped.changes = vec![change("phone/1", None, Some("active"))];
-        let patience = Duration::from_micros(150 * u64::try_from(n).unwrap());
-        let cut = tokio::time::timeout(patience, store.commit(dropped)).await;
-        drop(cut);
-    }
-    // None of the connections is left in the middle of something.
-    at_once(24, |n| {
-        let store = bed.store.clone();
-        async move { store.commit(commit(1000 + n, 0)).await.unwrap() }
-    })
-    .await;
-    for n in 1..=150 {
-        let mut looks = 0;
-        while store.load(id(n)).await.unwrap().is_none() {
-            looks += 1;
-            assert!(looks < 1000, "{n} was begun");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let found = store.find(Kind::Phone, n.to_string()).await.unwrap();
-        assert_eq!(found, Some(id(n)));
-        assert_eq!(store.journal(id(n)).await.unwrap().len(), 1);
-    }
 }
 
 #[tokio::test]
@@ -578,7 +250,7 @@ async fn a_daemon_that_lost_its_lock_does_nothing_until_it_has_it_again() {
     store.commit(commit(1, 0)).await.unwrap();
 }
 
-async fn until(mut look: impl AsyncFnMut() -> bool) {
+pub(super) async fn until(mut look: impl AsyncFnMut() -> bool) {
     let looking = async {
         while !look().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -613,6 +285,31 @@ async fn what_is_read_only_or_cut_off_is_the_databases_failure() {
     bed.database.cluster().admin(&set);
     bed.database.cluster().admin(&cut);
     until(async || bed.store.commit(commit(1, 1)).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn half_an_id_in_a_file_of_people_makes_no_sense() {
+    let Some(bed) = bed(Threads::Background).await else {
+        return;
+    };
+    let batch = Batch {
+        file: token(7),
+        kept: Vec::new(),
+        refused: 0,
+        now: at(0),
+    };
+    bed.store.note_batch(batch).await.unwrap();
+    let spoil = "UPDATE file_batches SET kept = '\\x01'";
+    bed.database.raw(spoil).await;
+    let error = bed.store.load_file(token(7)).await.unwrap_err();
+    let is_named = matches!(
+        &error,
+        Error::Corrupt {
+            table: "file_batches",
+            ..
+        }
+    );
+    assert!(is_named, "{error:?}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::put;
 use super::samples::{at, commit, id, removal};
 
-fn session(n: u128) -> ClientSession {
+pub(super) fn session(n: u128) -> ClientSession {
     ClientSession {
         id: Uuid::from_u128(0xC5000 + n),
         token: token(n),

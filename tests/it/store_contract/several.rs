@@ -6,7 +6,7 @@ use std::time::Duration;
 use origo_adapter::core::ids::{AcsSystemId, Timestamp};
 use origo_adapter::store::Store as _;
 use origo_adapter::store::postgres::{CommonTime, HostTime, News, Offsets, Over, Postgres};
-use sqlx::Executor as _;
+use sqlx::{Executor as _, Row as _};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -100,7 +100,7 @@ async fn who_falls_behind_catches_up_slowly_and_nobody_goes_back() {
         return;
     };
     let mut first = Daemon::join(&database, 0, 0).await;
-    let mut second = Daemon::join(&database, 0, 0).await;
+    let mut second = Daemon::join(&database, 0, 50_000_000).await;
     let before = (first.offsets.boot, second.offsets.boot);
     first.passes(100_000);
     second.passes(95_000);
@@ -132,6 +132,16 @@ async fn the_common_time_outlives_whoever_keeps_it() {
         .await;
     let second = Daemon::join(&database, 0, 900_000).await;
     assert_near(second.boottime(), before);
+    // Whoever was not heard of for a day is forgotten.
+    let told = "SELECT count(*) FROM members";
+    let mut conn = database.connect().await;
+    assert_eq!(conn.fetch_one(told).await.unwrap().get::<i64, _>(0), 2);
+    database
+        .raw("UPDATE members SET heard_at = heard_at - 86400000")
+        .await;
+    let third = Daemon::join(&database, 0, 3).await;
+    assert_near(third.boottime(), before);
+    assert_eq!(conn.fetch_one(told).await.unwrap().get::<i64, _>(0), 1);
 }
 
 /// An answer was given in the middle of the time that it took; the quickest of a few tells most.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use origo_adapter::core::ids::{AcsSystemId, Timestamp};
 use origo_adapter::store::Store as _;
 use origo_adapter::store::postgres::{CommonTime, HostTime, News, Offsets, Over, Postgres};
-use sqlx::{Executor as _, Row as _};
+use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::postgres::until;
 use super::samples::{at, commit};
 use crate::support::cluster::Database;
 
@@ -259,30 +260,114 @@ async fn a_mark_of_one_ends_the_others() {
         .expect("it has caught up");
 }
 
-/// Another server took over: nobody knows yet whether something is lost, so all wait, and who knows may say so.
+/// It finds its own mark while it is told that this was made; and what was taken away may come again.
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_failover_nothing_is_done_for_a_while() {
+async fn nobody_takes_his_own_mark_for_another_ones() {
     let Some(database) = Database::new() else {
         return;
     };
-    let first = Postgres::join(&database.settings()).await.unwrap();
-    first.commit(commit(1, 0)).await.unwrap();
+    let store = Postgres::join(&database.settings()).await.unwrap();
+    let (began, still) = (Instant::now(), Mutex::new((0, 0)));
+    let looks = async {
+        loop {
+            let mut time = CommonTime::of(&store);
+            time.agree(|| host(began, &still)).await.unwrap();
+        }
+    };
+    let marks = async {
+        for n in 0..200 {
+            store.regress(Some(at(n)), "head".into()).await.unwrap();
+            store.regress(None, "reading".into()).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = looks => {}
+        () = marks => {}
+    }
+    let another = Postgres::join(&database.settings()).await.unwrap();
+    let (same, cause) = (Some(at(199)), "head".into());
+    another.regress(same, cause).await.unwrap();
+    let mut time = CommonTime::of(&store);
+    assert!(time.agree(|| host(began, &still)).await.is_err());
+    assert_eq!(store.over().await, Over::Marked);
+}
+
+/// Another server took over: nobody knows yet whether something is lost, so all wait, and who knows may say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_failover_nothing_is_done_for_a_while() {
+    let stories = (Database::new(), Database::new(), Database::new());
+    let (Some(together), Some(alone), Some(marked)) = stories else {
+        return;
+    };
+    tokio::join!(
+        all_wait_and_go_on(together),
+        one_alone_goes_on(alone),
+        who_is_told_meanwhile_does_not(marked)
+    );
+}
+
+/// A daemon on a database that another server takes over, with all that was committed.
+async fn failed_over(database: &Database) -> Postgres {
+    let store = Postgres::join(&database.settings()).await.unwrap();
+    store.commit(commit(1, 0)).await.unwrap();
     let standby = database.copy();
     database.taken_over_by(standby);
-    let failed_over = Instant::now();
-    let settings = database.settings();
-    let (second, ()) = tokio::join!(Postgres::join(&settings), async {
-        // Whatever is tried meanwhile, it is not done.
-        while first.commit(commit(2, 0)).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
-    second.unwrap().ping().await.unwrap();
-    let waited = failed_over.elapsed();
+    store
+}
+
+/// Whatever is tried meanwhile, it is not done.
+async fn goes_on(store: &Postgres) {
+    while store.commit(commit(2, 0)).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn assert_kept_still(since: Instant) {
+    let waited = since.elapsed();
     assert!(waited >= Duration::from_secs(20), "{waited:?}");
+}
+
+async fn all_wait_and_go_on(database: Database) {
+    let first = failed_over(&database).await;
+    let since = Instant::now();
+    let settings = database.settings();
+    let (second, ()) = tokio::join!(Postgres::join(&settings), goes_on(&first));
+    second.unwrap().ping().await.unwrap();
+    assert_kept_still(since);
     let mut conn = database.connect().await;
     let settled = "SELECT 1 FROM head WHERE lineage LIKE '________/%'";
     conn.fetch_one(settled).await.expect("they agreed");
-    let third = Postgres::join(&database.settings()).await.unwrap();
+    let third = Postgres::join(&settings).await.unwrap();
     third.ping().await.unwrap();
+}
+
+async fn one_alone_goes_on(database: Database) {
+    let store = failed_over(&database).await;
+    let since = Instant::now();
+    goes_on(&store).await;
+    assert_kept_still(since);
+}
+
+/// Whoever knows that something is lost marks it within that while.
+async fn who_is_told_meanwhile_does_not(database: Database) {
+    let gone = failed_over(&database).await;
+    drop(gone);
+    let mut conn = database.connect().await;
+    let mut there = async |which: &str| {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+            AND application_name = 'origo-adapter' AND {which}"
+        );
+        let row = conn.fetch_one(sqlx::raw_sql(AssertSqlSafe(sql))).await;
+        row.unwrap().get::<i64, _>(0)
+    };
+    until(async || there("TRUE").await == 0).await;
+    let settings = database.settings();
+    let marks = async {
+        let has_looked = "state = 'idle' AND query LIKE 'SELECT head.regressed_at%'";
+        until(async || there(has_looked).await > 0).await;
+        database.raw("UPDATE head SET regressed_at = 7").await;
+    };
+    let (joined, ()) = tokio::join!(Postgres::join(&settings), marks);
+    assert!(joined.is_err(), "it is older than what was done");
 }

@@ -73,7 +73,8 @@ impl Agreed {
         }
     }
 
-    /// What is added from now on to the host's wall clock and its time since boot, in milliseconds.
+    /// What is added from now on to the host's time since boot, in milliseconds: to have the wall clock's, which so is not
+    /// moved by whoever sets the host's, and the time that all count by.
     pub fn set(&self, wall: i64, boot: i64) {
         self.wall.store(wall, Ordering::Relaxed);
         self.boot.store(boot, Ordering::Relaxed);
@@ -82,8 +83,8 @@ impl Agreed {
 
 impl Clock for Agreed {
     fn now(&self) -> i64 {
-        let wall = self.wall.load(Ordering::Relaxed);
-        self.host.now().saturating_add(wall)
+        let boottime = i64::try_from(self.host.boottime().as_millis()).unwrap_or(i64::MAX);
+        boottime.saturating_add(self.wall.load(Ordering::Relaxed))
     }
 
     fn boottime(&self) -> Duration {
@@ -173,6 +174,34 @@ mod tests {
         ] {
             assert_eq!(parse_date(text), ms, "{text}");
         }
+    }
+
+    struct Host(AtomicI64);
+
+    impl Clock for Host {
+        fn now(&self) -> i64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn boottime(&self) -> Duration {
+            Duration::from_millis(500)
+        }
+
+        fn boot_id(&self) -> Uuid {
+            Uuid::nil()
+        }
+    }
+
+    #[test]
+    fn who_sets_a_hosts_clock_moves_nothing_that_was_agreed_on() {
+        let host = Arc::new(Host(AtomicI64::new(7)));
+        let agreed = Agreed::on(Arc::clone(&host) as Arc<dyn Clock>, Uuid::nil());
+        agreed.set(1_000_000, 20);
+        host.0.store(3_600_000, Ordering::Relaxed);
+        assert_eq!(agreed.now(), 1_000_500);
+        assert_eq!(agreed.boottime(), Duration::from_millis(520));
+        agreed.set(1_000_000, -600);
+        assert_eq!(agreed.boottime(), Duration::ZERO, "never below");
     }
 
     #[test]

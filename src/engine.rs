@@ -11,6 +11,7 @@ mod regressed;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OnceCell, watch};
+use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::core::change::Change;
@@ -262,11 +263,19 @@ impl Engine {
         }
     }
 
-    /// Takes over a claim whose owner is dead or too late: its call may or may not have been sent.
-    pub async fn recover(&self, id: IdentityId) -> Result<(), Error> {
+    /// Takes over a claim whose owner is dead or too late: its call may or may not have been sent. Whether it did: where
+    /// another one holds the identity by now, somebody was quicker.
+    pub async fn recover(&self, id: IdentityId, token: Uuid) -> Result<bool, Error> {
         loop {
-            let Some(loaded) = self.store.load(id).await? else {
-                return Ok(());
+            let found = self.store.load(id).await?;
+            let is_held = |loaded: &Loaded| {
+                loaded
+                    .claim
+                    .as_ref()
+                    .is_some_and(|claim| claim.token == token)
+            };
+            let Some(loaded) = found.filter(is_held) else {
+                return Ok(false);
             };
             let now = self.now();
             let before = Before::of(Some(loaded), id, now);
@@ -289,7 +298,7 @@ impl Engine {
                 Err(error) => return Err(error),
                 Ok(()) => {
                     emit!(CLAIM_RECOVERED, identity.id = %id; "took over a call of identity {id} whose outcome is unknown");
-                    return Ok(());
+                    return Ok(true);
                 }
             }
         }

@@ -104,7 +104,7 @@ impl Worker {
             let Some(due) = self.fetched.get_mut(&class).and_then(VecDeque::pop_front) else {
                 continue;
             };
-            match self.claim(&due, class, now).await {
+            match self.claim(&due, class).await {
                 Ok(Some(job)) => {
                     self.turns.spend(class, &waiting, self.manager.sweep_share);
                     return Ok(Next::Job(job));
@@ -191,15 +191,16 @@ impl Worker {
         Ok(waiting)
     }
 
-    async fn claim(&self, due: &Due, class: Class, now: Timestamp) -> Result<Option<Job>, Error> {
+    async fn claim(&self, due: &Due, class: Class) -> Result<Option<Job>, Error> {
         let manager = &self.manager;
         let lease = manager.request_timeout * 2 + LEASE_RESERVE + LEASE_SLACK;
+        // In this order: what is written down ends no sooner than what is kept to.
         let lease_ends = self.engine.clock().boottime() + lease;
+        let at = self.engine.window_now().await?;
         let claim = Claim {
             token: Uuid::new_v4(),
-            lease_until: now.plus(lease),
+            lease_until: at.plus(lease),
         };
-        let at = self.engine.window_now().await?;
         let budget = &manager.mobile_identities;
         let slot = budget.slot(claim.token, Some(class), at);
         let started = self
@@ -459,13 +460,14 @@ fn frees_at(
     }
 }
 
-/// Takes over every claim whose owner is dead or too late; returns how many.
+/// Takes over every claim whose owner is dead, or whose lease was over at `before`, by the time of windows; returns how many.
 pub async fn recover(engine: &Engine, before: Timestamp) -> Result<usize, store::Error> {
     let abandoned = engine.store().abandoned(before).await?;
-    for identity in &abandoned {
-        engine.recover(*identity).await?;
+    let mut taken_over = 0;
+    for (identity, token) in abandoned {
+        taken_over += usize::from(engine.recover(identity, token).await?);
     }
-    Ok(abandoned.len())
+    Ok(taken_over)
 }
 
 /// Lets time pass for every identity whose timer is due; returns when the next is.

@@ -90,13 +90,14 @@ impl Costs {
 }
 
 impl Api {
-    /// As `/adapter/apply`, for files that the daemon reads by itself; the error is in words that may be logged.
+    /// As `/adapter/apply`, for files that the daemon reads by itself; `prune`: if it has come in so many
+    /// batches, this one among them. The error is in words that may be logged.
     pub async fn apply_rows(
         &self,
         caller: &str,
         rows: impl Iterator<Item = &Map<String, Value>>,
         file: Uuid,
-        prune: bool,
+        prune: Option<i64>,
     ) -> Result<Value, String> {
         let api = Self {
             sight: Sight::Everybody,

@@ -279,20 +279,21 @@ impl Params {
         }
     }
 
-    /// As a request of rows would be read.
+    /// As a request of rows of a file would be read; with a number of batches that it has come in, this one among them, one that prunes.
     pub(super) fn of_rows<'a>(
         name: &'static str,
         fields: &'static [Param],
         rows: impl Iterator<Item = &'a Map<String, Value>>,
-        (file, prune): (Uuid, bool),
+        (file, prune): (Uuid, Option<i64>),
     ) -> Self {
         let rows = rows.map(|row| Self::of_row(fields, row)).collect();
-        let args = [
+        let mut args = BTreeMap::from([
             (name, Arg::Rows(rows)),
             ("file", Arg::Id(file)),
-            ("prune", Arg::Flag(prune)),
-        ];
-        Self { args: args.into() }
+            ("prune", Arg::Flag(prune.is_some())),
+        ]);
+        args.extend(prune.map(|batches| ("batches", Arg::Number(batches))));
+        Self { args }
     }
 
     /// One row; a field that is not named is refused, for a misspelt one would be missing.

@@ -28,6 +28,15 @@ pub(super) async fn prune(api: &Api, call: &Call, file: Uuid, dry: bool) -> Resu
         return Err(Problem::conflict("unknown_file", message));
     };
     api.engine.store().forget_file(file).await?;
+    let batches = i64::try_from(known.batches).unwrap_or(i64::MAX);
+    if call
+        .params
+        .number("batches")
+        .is_some_and(|sent| batches < sent)
+    {
+        let message = "nothing is pruned: some of the file is not known any more; apply all of it again, then prune";
+        return Err(Problem::conflict("incomplete_file", message));
+    }
     if known.refused > 0 {
         let message =
             "nothing is pruned: rows of the file are refused, and who is meant by them is unknown";

@@ -289,9 +289,9 @@ routes! {
         (id("client_session_id").required())
         : {client_sessions::delete};
 
-    Create Write ["/adapter/apply"] (rows("rows", apply::ROW).required(), id("file"), flag("prune"))
+    Create Write ["/adapter/apply"] (rows("rows", apply::ROW).required(), id("file"), flag("prune"), count("batches", 1_000_000))
         => "applied": {apply::apply};
-    Create Write ["/adapter/plan"] (rows("rows", apply::ROW).required(), id("file"), flag("prune"))
+    Create Write ["/adapter/plan"] (rows("rows", apply::ROW).required(), id("file"), flag("prune"), count("batches", 1_000_000))
         => "planned": {apply::dry_run};
     Create Write ["/adapter/adopt"] (flag("dry_run")) => "adoptions": {adopt::adopt};
     Create Write ["/adapter/hold"]

@@ -183,7 +183,7 @@ async fn send(daemon: &Daemon, rows: Vec<Row>, mode: Mode, prune: bool) -> anyho
         Mode::Plan => ("/adapter/plan", "planned"),
     };
     let file = Uuid::new_v4();
-    let mut outcome = Outcome::default();
+    let (mut outcome, mut batches) = (Outcome::default(), 1);
     let mut rows = neighbours(daemon, rows).await?.into_iter().peekable();
     let mut sent: JoinSet<anyhow::Result<(Vec<usize>, Value)>> = JoinSet::new();
     loop {
@@ -195,6 +195,7 @@ async fn send(daemon: &Daemon, rows: Vec<Row>, mode: Mode, prune: bool) -> anyho
                 .map(|row| Value::Object(row.fields))
                 .collect();
             let daemon = daemon.clone();
+            batches += 1;
             sent.spawn(async move {
                 let mut body = json!({ "rows": fields });
                 if prune {
@@ -213,7 +214,7 @@ async fn send(daemon: &Daemon, rows: Vec<Row>, mode: Mode, prune: bool) -> anyho
     }
     bar.finish_and_clear();
     if prune && outcome.refused.is_empty() {
-        let body = json!({ "rows": [], "file": file, "prune": true });
+        let body = json!({ "rows": [], "file": file, "prune": true, "batches": batches });
         outcome.pruned = daemon.post(path, &body).await?[key]["pruned"].take();
     } else if prune {
         eprintln!(

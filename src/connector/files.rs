@@ -51,8 +51,14 @@ impl Desk {
         if due.is_empty() {
             return self.connector.next_due(&self.engine).await;
         }
-        // Its first bytes are the time, so names sort by age.
-        let token = Uuid::now_v7();
+        // Its first bytes are the time that all daemons have in common, so names sort by age.
+        let now = u64::try_from(self.engine.now().0).unwrap_or_default();
+        let nanos = u32::try_from(now % 1000 * 1_000_000).unwrap_or_default();
+        let token = Uuid::new_v7(uuid::Timestamp::from_unix(
+            uuid::NoContext,
+            now / 1000,
+            nanos,
+        ));
         if let Err(error) = off_thread(files, move |files| reserve(&files, token)).await {
             return Ok(Some(self.cannot_write(&error)));
         }
@@ -107,6 +113,7 @@ impl Desk {
                 identity: due.identity,
                 child: id,
                 call,
+                lease_ends: Duration::ZERO,
             };
             self.connector.end(&self.engine, &started, outcome).await?;
         }

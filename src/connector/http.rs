@@ -9,7 +9,7 @@ use ::http::{HeaderMap, Method, Request, StatusCode, header};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{BATCH, Connector, Desk, Kind, Started};
+use super::{BATCH, Connector, Desk, Started};
 use crate::budget::Budget;
 use crate::core::ids::Timestamp;
 use crate::core::record::{Act, Contents, Outcome};
@@ -88,11 +88,11 @@ impl Desk {
         Ok(Next::Wait(self.connector.next_due(engine).await?))
     }
 
-    /// Makes a marked call and takes in how it ended.
-    pub async fn call(&self, started: &Started) -> Result<(), Error> {
-        let Kind::Http(http) = &self.connector.kind else {
-            return Ok(());
-        };
+    /// Makes a marked call, once; how it ended is to be settled. It is not sent where its lease is short of time.
+    pub async fn perform(&self, http: &Http, started: &Started) -> Outcome {
+        if self.engine.clock().boottime() + http.request_timeout > started.lease_ends {
+            return Outcome::Refused;
+        }
         let ended = http.perform(&started.call.act).await;
         let (name, at) = (&self.connector.name, self.engine.window_time());
         match ended.trouble {
@@ -113,9 +113,12 @@ impl Desk {
                 }
             }
         }
-        self.connector
-            .end(&self.engine, started, ended.outcome)
-            .await
+        ended.outcome
+    }
+
+    /// Takes in how a call ended; where that fails it may be repeated, however late it is.
+    pub async fn settle(&self, started: &Started, outcome: Outcome) -> Result<(), Error> {
+        self.connector.end(&self.engine, started, outcome).await
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Connector {
 /// How an access system takes records.
 pub enum Kind {
     /// One request a record.
-    Http(Box<Http>),
+    Http(Arc<Http>),
     /// Batches in a directory.
     Files(Files),
 }
@@ -53,6 +53,8 @@ pub struct Started {
     identity: IdentityId,
     child: ChildId,
     call: Call,
+    /// Boot time at which its lease ends.
+    lease_ends: Duration,
 }
 
 impl Connector {
@@ -87,6 +89,8 @@ impl Connector {
         let Lane::Record(child) = due.lane else {
             return Ok(None);
         };
+        // First: what is written down ends no sooner than what is kept to.
+        let lease_ends = engine.clock().boottime() + lease;
         let seen = Observation::RecordStarted {
             child,
             until: engine.now().plus(lease),
@@ -101,6 +105,7 @@ impl Connector {
             identity: due.identity,
             child,
             call,
+            lease_ends,
         }))
     }
 

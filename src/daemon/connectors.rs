@@ -68,7 +68,7 @@ fn kind(name: &str, import: &config::Import, http: &config::Http) -> anyhow::Res
             }
             let keys = vec![format!("import/{name}")];
             let (requests, per) = import.window;
-            Kind::Http(Box::new(Http {
+            Kind::Http(Arc::new(Http {
                 url: import.url.clone(),
                 method: import.method.parse()?,
                 remove_method: import.remove_method.parse()?,
@@ -132,7 +132,7 @@ async fn work(desk: Desk, beat: Beat, soft: CancellationToken) {
 /// Starts what is due; returns when more will be.
 async fn turn(
     desk: &Desk,
-    http: &Http,
+    http: &Arc<Http>,
     jobs: &mut JoinSet<()>,
 ) -> Result<Option<crate::core::Timestamp>, crate::store::Error> {
     while jobs.try_join_next().is_some() {}
@@ -140,9 +140,10 @@ async fn turn(
         match desk.next(http).await? {
             Next::Wait(until) => return Ok(until),
             Next::Call(started) => {
-                let desk = desk.clone();
+                let (desk, http) = (desk.clone(), Arc::clone(http));
                 jobs.spawn(async move {
-                    while let Err(error) = desk.call(&started).await {
+                    let outcome = desk.perform(&http, &started).await;
+                    while let Err(error) = desk.settle(&started, outcome).await {
                         store_failed(&error);
                         tokio::time::sleep(STORE_PAUSE).await;
                     }

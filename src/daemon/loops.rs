@@ -326,7 +326,7 @@ pub(super) async fn recover(
 ) -> Result<bool, store::Error> {
     let late = i64::try_from((request + TAKEOVER_SLACK).as_millis()).unwrap_or(i64::MAX);
     let over = |at: Timestamp| Timestamp(at.0.saturating_sub(late));
-    let now = engine.now();
+    let now = engine.window_now().await?;
     worker::recover(engine, over(now)).await?;
     let nearly = engine.store().abandoned(over(now.plus(soon))).await?;
     Ok(!nearly.is_empty())

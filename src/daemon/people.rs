@@ -99,7 +99,7 @@ fn look(directory: &Path) -> Option<Look> {
 /// `false`: to be tried again, the store or a file could not be read.
 async fn apply(api: &Api, files: &Look, prune: bool, beat: &Beat) -> bool {
     let file = Uuid::new_v4();
-    let (mut changed, mut unchanged, mut wrong) = (0, 0, 0);
+    let (mut changed, mut unchanged, mut wrong, mut batches) = (0, 0, 0, 1);
     for path in files.keys() {
         let rows = fs::read_to_string(path).map_err(anyhow::Error::from);
         let rows = match rows.and_then(|text| rows::read(path, &text)) {
@@ -113,13 +113,14 @@ async fn apply(api: &Api, files: &Look, prune: bool, beat: &Beat) -> bool {
         for batch in rows.chunks(BATCH) {
             beat.turn();
             let fields = batch.iter().map(|row| &row.fields);
-            let told = match api.apply_rows("files", fields, file, false).await {
+            let told = match api.apply_rows("files", fields, file, None).await {
                 Ok(told) => told,
                 Err(message) => {
                     refused(path, 0, &message);
                     return false;
                 }
             };
+            batches += 1;
             changed += told["changed"].as_u64().unwrap_or_default();
             unchanged += told["unchanged"].as_u64().unwrap_or_default();
             for one in told["refused"].as_array().into_iter().flatten() {
@@ -135,7 +136,7 @@ async fn apply(api: &Api, files: &Look, prune: bool, beat: &Beat) -> bool {
     let mut withdrawn = 0;
     if prune && wrong == 0 {
         match api
-            .apply_rows("files", std::iter::empty(), file, true)
+            .apply_rows("files", std::iter::empty(), file, Some(batches))
             .await
         {
             Ok(told) => withdrawn = told["pruned"]["credentials"].as_u64().unwrap_or_default(),

@@ -24,6 +24,8 @@ const COMPARED_EVERY: Duration = Duration::from_secs(10);
 const FAR_OFF: Duration = Duration::from_secs(30);
 /// So long a daemon reads a manager's feed and stock without saying so again; it says so when half of it is over.
 const READING: Duration = Duration::from_mins(1);
+/// Who heard nothing for so long listens anew: the connection may be lost without a word.
+const LISTENED_ANEW: Duration = Duration::from_mins(2);
 /// However much a daemon commits, it tells the others no more often than this.
 const TOLD_APART: Duration = Duration::from_secs(1);
 
@@ -62,12 +64,12 @@ impl Common {
             now: Timestamp(host.now()),
             boottime: host.boottime(),
         };
-        let Offsets { wall, boot } = self.time.agree(tells).await?;
+        let Offsets { wall, boot, behind } = self.time.agree(tells).await?;
         self.clock.set(wall, boot);
-        let is_far = Duration::from_millis(wall.unsigned_abs()) > FAR_OFF;
+        let is_far = Duration::from_millis(behind.unsigned_abs()) > FAR_OFF;
         if is_far && !self.is_told {
-            emit!(CLOCK_OFF, clock.off_ms = wall;
-                "the clock of this host is {} s off the database's, whose time is used instead", wall / 1000);
+            emit!(CLOCK_OFF, clock.off_ms = behind;
+                "the clock of this host is {} s off the database's, whose time is used instead", behind / 1000);
         }
         self.is_told = is_far;
         Ok(())
@@ -146,7 +148,8 @@ async fn take_turns(
 /// For so long from now on, if nobody else has it. Who does not read knows what the one who does has found.
 async fn claim(engine: &Engine, manager: &Manager, lease: Duration) -> Result<(), Error> {
     let (store, id) = (engine.store(), manager.id);
-    let (now, boottime) = (engine.now(), engine.clock().boottime());
+    let boottime = engine.clock().boottime();
+    let now = engine.window_now().await?;
     if store.claim_reading(id, now, now.plus(lease)).await? {
         manager.reading.set(boottime + lease);
         return Ok(());
@@ -191,7 +194,12 @@ async fn hear(
     // Nobody has heard what was told before.
     engine.others_committed();
     loop {
-        match told.next().await? {
+        let Ok(news) = tokio::time::timeout(LISTENED_ANEW, told.next()).await else {
+            told = database.listen().await?;
+            engine.others_committed();
+            continue;
+        };
+        match news? {
             News::Committed => engine.others_committed(),
             News::Feed(id) => {
                 let boottime = engine.clock().boottime();

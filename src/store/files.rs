@@ -45,6 +45,8 @@ pub struct File {
     pub kept: BTreeSet<ParentId>,
     /// How many were refused.
     pub refused: u64,
+    /// How many batches it came in.
+    pub batches: u64,
 }
 
 impl File {
@@ -56,6 +58,7 @@ impl File {
         let ids = ids.iter().map(|id| ParentId(Uuid::from_bytes(*id)));
         self.kept.extend(ids);
         self.refused += refused;
+        self.batches += 1;
         Ok(())
     }
 }

@@ -83,8 +83,9 @@ pub trait Store: Send + Sync {
     /// Rows with their identities, newest first, ties by id; after `query.after`.
     fn list(&self, query: ListQuery) -> Verb<'_, Vec<(Row, Loaded)>>;
 
-    /// Claims whose owner is dead or too late: all of them when the store is opened by its only user, else those past their lease.
-    fn abandoned(&self, now: Timestamp) -> Verb<'_, Vec<IdentityId>>;
+    /// Claims, by whom they are on and their tokens, whose owner is dead or too late: all of them when the store is opened by its
+    /// only user, else those past their lease.
+    fn abandoned(&self, now: Timestamp) -> Verb<'_, Vec<(IdentityId, Uuid)>>;
 
     /// Takes all of `slots`, each a place in every one of its windows for a call that belongs to no identity, or none and
     /// says when the first that is refused may have one. Each of `answered`, an earlier slot whose call had its answer,
@@ -240,7 +241,7 @@ pub struct Loaded {
 pub struct Claim {
     /// Names the claim; a new one each time. Also names its window slots.
     pub token: Uuid,
-    /// After that somebody else may take over.
+    /// After that somebody else may take over: by the time of windows ([`Store::window_epoch`]), which no clock that is set moves.
     pub lease_until: Timestamp,
 }
 
@@ -292,7 +293,7 @@ pub enum ClaimChange {
         /// When its places in the windows are free again.
         frees_at: Option<Timestamp>,
     },
-    /// Drops a claim whose owner is dead or too late ([`Store::abandoned`] names them; not checked again); its slots go on counting as unanswered.
+    /// Drops a claim whose owner is dead or too late ([`Store::abandoned`] names them; the revision alone is checked); its slots go on counting as unanswered.
     Abandon,
 }
 

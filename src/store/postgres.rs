@@ -28,12 +28,14 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use sqlx::{Connection as _, PgPool};
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 use uuid::Uuid;
 
 pub use self::common_time::{APART, CommonTime, HostTime, Offsets};
@@ -68,7 +70,7 @@ const UNHURRIED: Duration = Duration::from_hours(1);
 pub struct Postgres(Arc<Inner>);
 
 struct Inner {
-    pool: PgPool,
+    pool: RwLock<Pool>,
     /// Where verbs run that their caller waits for without letting go of its thread.
     elsewhere: Option<Runtime>,
     /// What makes it one of the database's daemons; `None`: it is none.
@@ -77,6 +79,21 @@ struct Inner {
     daemon: Uuid,
     history: Arc<History>,
     settings: Settings,
+}
+
+/// The connections, and since when they are these.
+struct Pool {
+    connections: PgPool,
+    since: Instant,
+}
+
+impl Pool {
+    fn of(connections: PgPool) -> RwLock<Self> {
+        RwLock::new(Self {
+            connections,
+            since: Instant::now(),
+        })
+    }
 }
 
 impl Drop for Inner {
@@ -115,7 +132,7 @@ impl Postgres {
             }
         };
         Ok(Self(Arc::new(Inner {
-            pool,
+            pool: Pool::of(pool),
             elsewhere,
             member: None,
             daemon: Uuid::new_v4(),
@@ -130,7 +147,7 @@ impl Postgres {
         let history = Arc::new(History::new(true));
         let member = Member::join(settings, &history).await?;
         Ok(Self(Arc::new(Inner {
-            pool: open::pool(settings, None, &history).await?,
+            pool: Pool::of(open::pool(settings, None, &history).await?),
             elsewhere: None,
             member: Some(member),
             daemon: Uuid::new_v4(),
@@ -195,18 +212,38 @@ impl Postgres {
                 member.check()?;
             }
             match &self.0.elsewhere {
-                None => match tokio::time::timeout(limit, tokio::spawn(work)).await {
-                    Ok(Ok(result)) => result,
-                    Ok(Err(error)) => Err(Error::Database(Box::new(error))),
-                    Err(elapsed) => late(elapsed),
-                },
+                None => {
+                    let result = match tokio::time::timeout(limit, tokio::spawn(work)).await {
+                        Ok(Ok(result)) => result,
+                        Ok(Err(error)) => Err(Error::Database(Box::new(error))),
+                        Err(elapsed) => late(elapsed),
+                    };
+                    if result.as_ref().is_err_and(never_came) {
+                        self.start_over();
+                    }
+                    result
+                }
                 Some(runtime) => wait(runtime, work),
             }
         })
     }
 
     fn pool(&self) -> PgPool {
-        self.0.pool.clone()
+        let pool = self.0.pool.read().unwrap_or_else(PoisonError::into_inner);
+        pool.connections.clone()
+    }
+
+    /// Other connections from now on. A server that was lost without a word never ends the ones that wait for its answer,
+    /// whoever has its address by now; those of one that is only slow end with what they are at.
+    fn start_over(&self) {
+        let mut pool = self.0.pool.write().unwrap_or_else(PoisonError::into_inner);
+        if pool.since.elapsed() >= LONGEST {
+            let (settings, history) = (&self.0.settings, &self.0.history);
+            pool.since = Instant::now();
+            let new = open::connections_to(settings, None, history);
+            let old = std::mem::replace(&mut pool.connections, new);
+            tokio::spawn(async move { old.close().await });
+        }
     }
 
     fn write(&self, write: Write) -> Verb<'_, ()> {
@@ -218,7 +255,16 @@ impl Postgres {
     }
 }
 
-fn late<T>(elapsed: tokio::time::error::Elapsed) -> Result<T, Error> {
+/// No answer, or no connection that somebody else had not waited on for too long.
+fn never_came(error: &Error) -> bool {
+    let Error::Database(source) = error else {
+        return false;
+    };
+    let failed = source.downcast_ref().map(|Failed(error)| error);
+    source.is::<Elapsed>() || matches!(failed, Some(sqlx::Error::PoolTimedOut))
+}
+
+fn late<T>(elapsed: Elapsed) -> Result<T, Error> {
     Err(Error::Database(Box::new(elapsed)))
 }
 
@@ -262,7 +308,7 @@ pub fn is_away(error: &Error) -> bool {
     let Error::Database(source) = error else {
         return false;
     };
-    if source.is::<tokio::time::error::Elapsed>() {
+    if source.is::<Elapsed>() {
         return true;
     }
     match source.downcast_ref().map(|Failed(error)| error) {
@@ -315,7 +361,7 @@ impl Store for Postgres {
         self.ask(read::list(self.pool(), query))
     }
 
-    fn abandoned(&self, now: Timestamp) -> Verb<'_, Vec<IdentityId>> {
+    fn abandoned(&self, now: Timestamp) -> Verb<'_, Vec<(IdentityId, Uuid)>> {
         self.ask(read::abandoned(self.pool(), now))
     }
 

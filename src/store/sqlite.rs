@@ -252,7 +252,7 @@ impl Store for Sqlite {
         Box::pin(self.read(move |conn| read::list(conn, &query)))
     }
 
-    fn abandoned(&self, now: Timestamp) -> Verb<'_, Vec<IdentityId>> {
+    fn abandoned(&self, now: Timestamp) -> Verb<'_, Vec<(IdentityId, Uuid)>> {
         let opening = self.opening;
         Box::pin(self.read(move |conn| read::abandoned(conn, opening, now)))
     }

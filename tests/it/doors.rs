@@ -18,14 +18,16 @@ struct Book {
     records: BTreeMap<String, Value>,
     /// So many requests are answered with this instead.
     trouble: Vec<u16>,
+    /// Happens before the next answer.
+    meanwhile: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// A server that holds records below `/api/credentials/`.
 #[derive(Clone)]
-struct Doors(Arc<Mutex<Book>>);
+pub(crate) struct Doors(Arc<Mutex<Book>>);
 
 impl Doors {
-    fn open() -> (Self, String) {
+    pub(crate) fn open() -> (Self, String) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let doors = Self(Arc::default());
@@ -71,7 +73,11 @@ impl Doors {
         } else {
             book.trouble.remove(0)
         };
+        let meanwhile = book.meanwhile.take();
         drop(book);
+        if let Some(happens) = meanwhile {
+            happens();
+        }
         let mut stream = stream;
         write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n").ok()
     }
@@ -80,7 +86,11 @@ impl Doors {
         self.0.lock().unwrap().records.clone()
     }
 
-    fn requests(&self) -> Vec<(String, String, String)> {
+    pub(crate) fn meanwhile(&self, happens: impl FnOnce() + Send + 'static) {
+        self.0.lock().unwrap().meanwhile = Some(Box::new(happens));
+    }
+
+    pub(crate) fn requests(&self) -> Vec<(String, String, String)> {
         self.0.lock().unwrap().requests.clone()
     }
 }
@@ -88,16 +98,19 @@ impl Doors {
 /// A site whose access system takes records so; its daemon is at work.
 fn site(import: &str) -> Site {
     let mut site = Site::without_daemon();
-    let manager = "credential_manager = \"hq\"";
-    site.configure(
-        manager,
-        &format!("{manager}\n[access_systems.hq_doors.import]\n{import}"),
-    );
+    takes_records(&site, import);
     site.start_daemon();
     site
 }
 
-fn http(site_key: &std::path::Path, address: &str) -> String {
+/// So the site's access system takes them, from the daemon's next start on.
+pub(crate) fn takes_records(site: &Site, import: &str) {
+    let manager = "credential_manager = \"hq\"";
+    let with_import = format!("{manager}\n[access_systems.hq_doors.import]\n{import}");
+    site.configure(manager, &with_import);
+}
+
+pub(crate) fn http(site_key: &std::path::Path, address: &str) -> String {
     let key = site_key.display();
     format!(
         "kind = \"http\"\nurl = \"http://{address}/api/credentials/{{child.id}}\"\n\

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::doors::{Doors, http, takes_records};
 use crate::process_support::{ADAPTER, LOOK, PART_NUMBER, Process, Site, until, until_within};
 use crate::support::cluster::Database;
 
@@ -50,15 +51,19 @@ impl Bed {
 
     /// The database is away, for those who are connected as well.
     fn cut(&self) {
-        fs::remove_file(self.site.file("db")).unwrap();
-        self.cut_off();
+        self.cutting()();
     }
 
-    fn cut_off(&self) {
-        let name = &self.database.name;
-        self.database.cluster().admin(&format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-        ));
+    /// What cuts it.
+    fn cutting(&self) -> impl FnOnce() + use<> {
+        let (link, cluster) = (self.site.file("db"), self.database.cluster());
+        let name = self.database.name.clone();
+        move || {
+            fs::remove_file(link).unwrap();
+            cluster.admin(&format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            ));
+        }
     }
 
     fn is_ready(&self) -> bool {
@@ -269,4 +274,31 @@ fn a_site_that_moves_from_a_file_goes_on_where_it_was() {
     assert_eq!(site.hid.effects("user_created"), 1);
     site.assert_blameless();
     site.stop_daemon();
+}
+
+/// By the time that it can be written down, another daemon may have taken it over, and removed what was put.
+#[test]
+fn a_record_is_put_once_however_long_that_cannot_be_written_down() {
+    let Some(mut bed) = bed() else { return };
+    bed.join();
+    let (doors, address) = Doors::open();
+    let headers = bed.site.file("headers");
+    fs::write(&headers, "X-Doors-Key: open-sesame\n").unwrap();
+    takes_records(&bed.site, &http(&headers, &address));
+    bed.site.start_daemon();
+    let person = bed.site.enroll("Ada Example");
+    bed.site.hid.redeem(&person.identity);
+    doors.meanwhile(bed.cutting());
+    bed.site.credential(&person);
+    until("a record", || (doors.requests().len() == 1).then_some(()));
+    until("it to be noted again and again", || {
+        (bed.site.daemon().told("store.failed").len() >= 30).then_some(())
+    });
+    bed.join();
+    until("it to be noted", || {
+        let asked = json!({ "id": person.identity });
+        let why = bed.site.ask("/adapter/why", &asked);
+        (why.status == 200 && !why.text.contains("The record")).then_some(())
+    });
+    assert_eq!(doors.requests().len(), 1);
 }

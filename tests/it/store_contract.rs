@@ -150,7 +150,8 @@ async fn takes_and_releases_a_claim(store: &dyn Store) {
 async fn abandons_late_claims(store: &dyn Store) {
     put(store, taking(commit(1, 0), slot(1, &[("w", 1)], at(500)))).await;
     assert_eq!(store.abandoned(at(99)).await.unwrap(), [], "still ours");
-    assert_eq!(store.abandoned(at(100)).await.unwrap(), [id(1)]);
+    let abandoned = store.abandoned(at(100)).await.unwrap();
+    assert_eq!(abandoned, [(id(1), token(1))]);
     let abandon = Commit {
         claim: ClaimChange::Abandon,
         ..commit(1, 1)

@@ -2,21 +2,23 @@
 //!
 //! The wall clock that counts is the database's, as each daemon measures it now and then. Windows and leases are counted by
 //! a time that no clock that is set moves: each daemon adds a fixed number to its own time since boot. A daemon that
-//! comes in takes that of the others; who falls behind the others by drift catches up slowly. The database's clock is
-//! only where they compare.
+//! comes in takes that of the others; who falls behind the others by drift catches up slowly, and at once where the host
+//! itself stood still. The database's clock is only where they compare. What was measured badly moves nobody: each tells
+//! the least, and takes the most for its own, that its measure leaves open.
 
 use std::time::Duration;
 
 use sqlx::PgPool;
 
-use super::Postgres;
 use super::cells::Cells;
+use super::{LONGEST, Postgres, late};
 use crate::core::ids::Timestamp;
 use crate::store::Error;
 
 const DATABASE_NOW: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 const FOREMOST: &str = "\
-    SELECT max(ahead) FROM members WHERE daemon <> $1 AND heard_at BETWEEN $2 - 60000 AND $2 + 60000";
+    SELECT max(ahead) FROM members WHERE daemon <> $1 AND heard_at > $3
+    AND heard_at BETWEEN $2 - 60000 AND $2 + 60000";
 // Nobody else is there: as it was when somebody was.
 const LAST: &str = "SELECT ahead FROM members ORDER BY heard_at DESC LIMIT 1";
 const TELL: &str = "\
@@ -29,9 +31,12 @@ const TRIES: usize = 5;
 /// The best of several that took longer says nothing.
 const SLOW: Duration = Duration::from_millis(250);
 /// What may lie between the times of two daemons: beyond, the one behind catches up, a millisecond each second.
-/// [`APART`] has room for it and for what is mismeasured.
 const NEAR_MS: i64 = 100;
 const CATCHING_UP: i64 = 1000;
+/// No clock drifts as far between two compares: who is so far behind twice in a row, by what was told in between, stood
+/// still, as a virtual machine may, and catches up at once. Once is not enough: then it may be the database's clock that
+/// was set. [`APART`] has room for it.
+const FAR_MS: i64 = 300;
 /// So much longer than HID's own a window is where several daemons count in it.
 pub const APART: Duration = Duration::from_millis(400);
 
@@ -44,13 +49,15 @@ pub struct HostTime {
     pub boottime: Duration,
 }
 
-/// What is to be added to a host's clocks, in milliseconds.
+/// What is to be added to a host's time since boot, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offsets {
-    /// To the wall clock: it may jump, as the database's does.
+    /// To have the wall clock's: it may jump, as the database's does.
     pub wall: i64,
-    /// To the time since boot: it grows, by a thousandth of the time at most.
+    /// To have the time that windows and leases are counted by: it only grows.
     pub boot: i64,
+    /// How far the host's own wall clock is behind.
+    pub behind: i64,
 }
 
 /// One daemon's view of the common time.
@@ -58,6 +65,10 @@ pub struct CommonTime {
     store: Postgres,
     offsets: Option<Offsets>,
     agreed_at: Duration,
+    /// The same by the database's clock.
+    compared_at: i64,
+    /// It was far behind then.
+    was_far: bool,
 }
 
 /// When an answer of the database's clock was given, in the middle of the time that it took.
@@ -68,6 +79,13 @@ struct Measured {
     took: Duration,
 }
 
+impl Measured {
+    /// What the answer's moment may be off by, either way, in milliseconds.
+    fn half(&self) -> i64 {
+        i64::try_from(self.took.as_millis()).unwrap_or(i64::MAX) / 2
+    }
+}
+
 impl CommonTime {
     /// Knows nothing yet.
     #[must_use]
@@ -76,6 +94,8 @@ impl CommonTime {
             store: store.clone(),
             offsets: None,
             agreed_at: Duration::ZERO,
+            compared_at: i64::MIN,
+            was_far: false,
         }
     }
 
@@ -88,13 +108,19 @@ impl CommonTime {
     /// Compares with the database and the other daemons, and tells them.
     pub async fn agree(&mut self, host: impl Fn() -> HostTime + Send) -> Result<Offsets, Error> {
         self.store.look().await?;
+        let agreed = tokio::time::timeout(LONGEST, self.compare(host));
+        agreed.await.unwrap_or_else(late)
+    }
+
+    async fn compare(&mut self, host: impl Fn() -> HostTime + Send) -> Result<Offsets, Error> {
         let pool = self.store.pool();
         let measured = measure(&pool, &host).await?;
-        let wall = measured.database - measured.host_now;
+        let wall = measured.database - measured.host_boot;
+        let behind = measured.database - measured.host_now;
         let boot = match self.offsets {
             None => {
                 let ahead = match self.foremost(&pool, measured.database).await? {
-                    Some(ahead) => ahead,
+                    Some(ahead) => ahead - measured.half(),
                     None => last(&pool).await?,
                 };
                 measured.database + ahead - measured.host_boot
@@ -102,17 +128,24 @@ impl CommonTime {
             Some(known) => {
                 let ahead = measured.host_boot + known.boot - measured.database;
                 let foremost = self.foremost(&pool, measured.database).await?;
-                let behind = foremost.map_or(0, |foremost| foremost - ahead);
+                let behind = foremost.map_or(0, |foremost| foremost - ahead - measured.half());
                 let since = host().boottime.saturating_sub(self.agreed_at);
                 let most = i64::try_from(since.as_millis()).unwrap_or(i64::MAX) / CATCHING_UP;
                 let is_sure = behind > NEAR_MS && measured.took <= SLOW;
-                known.boot + if is_sure { behind.min(most) } else { 0 }
+                let was_far = std::mem::replace(&mut self.was_far, is_sure && behind > FAR_MS);
+                let step = if was_far && self.was_far {
+                    behind
+                } else {
+                    behind.min(most)
+                };
+                known.boot + if is_sure { step } else { 0 }
             }
         };
         self.agreed_at = host().boottime;
-        let ahead = measured.host_boot + boot - measured.database;
+        self.compared_at = measured.database;
+        let ahead = measured.host_boot + boot - measured.database - measured.half();
         self.tell(&pool, measured.database, ahead).await?;
-        let offsets = Offsets { wall, boot };
+        let offsets = Offsets { wall, boot, behind };
         self.offsets = Some(offsets);
         Ok(offsets)
     }
@@ -120,7 +153,8 @@ impl CommonTime {
     async fn foremost(&self, pool: &PgPool, database: i64) -> Result<Option<i64>, Error> {
         let query = sqlx::query(FOREMOST)
             .bind(self.store.0.daemon)
-            .bind(database);
+            .bind(database)
+            .bind(self.compared_at);
         Cells::new(&query.fetch_one(pool).await?, "members", "?").get(0)
     }
 

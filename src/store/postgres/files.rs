@@ -12,7 +12,7 @@ const NOTE: &str =
     "INSERT INTO file_batches (file, kept, refused, heard_at) VALUES ($1, $2, $3, $4)";
 // All of a file or nothing: whoever prunes by a part of it withdraws what the other part stands for.
 const FORGET_OLD: &str = "\
-    DELETE FROM file_batches WHERE file IN
+    DELETE FROM file_batches WHERE file <> $2 AND file IN
         (SELECT file FROM file_batches GROUP BY file HAVING max(heard_at) < $1)";
 const FORGET: &str = "DELETE FROM file_batches WHERE file = $1";
 const BATCHES: &str = "SELECT kept, refused FROM file_batches WHERE file = $1";
@@ -24,6 +24,7 @@ pub(super) async fn note(
 ) -> Result<(), Error> {
     sqlx::query(FORGET_OLD)
         .bind(old.0)
+        .bind(batch.file)
         .execute(&mut *conn)
         .await?;
     sqlx::query(NOTE)

@@ -2,7 +2,7 @@
 
 use sqlx::postgres::PgListener;
 
-use super::Postgres;
+use super::{LONGEST, Postgres, late, open};
 use crate::core::ids::AcsSystemId;
 use crate::store::Error;
 
@@ -55,15 +55,25 @@ impl Listener {
 impl Postgres {
     /// Tells all daemons.
     pub async fn tell(&self, news: News) -> Result<(), Error> {
-        let told = sqlx::query(TELL).bind(CHANNEL).bind(news.payload());
-        told.execute(&self.pool()).await?;
-        Ok(())
+        let (pool, payload) = (self.pool(), news.payload());
+        self.ask(async move {
+            let told = sqlx::query(TELL).bind(CHANNEL).bind(payload);
+            told.execute(&pool).await?;
+            Ok(())
+        })
+        .await
     }
 
     /// What is told from now on.
     pub async fn listen(&self) -> Result<Listener, Error> {
-        let mut listener = PgListener::connect_with(&self.pool()).await?;
-        listener.listen(CHANNEL).await?;
-        Ok(Listener(listener))
+        // A connection of its own: one that is lost without a word is in nobody's way.
+        let own = open::connections_to(&self.0.settings, Some(1), &self.0.history);
+        let listening = async {
+            let mut listener = PgListener::connect_with(&own).await?;
+            listener.listen(CHANNEL).await?;
+            Ok(Listener(listener))
+        };
+        let listening = tokio::time::timeout(LONGEST, listening);
+        listening.await.unwrap_or_else(late)
     }
 }

@@ -171,10 +171,19 @@ pub(super) async fn pool(
     connections: Option<u32>,
     history: &Arc<History>,
 ) -> Result<PgPool, Error> {
-    let history = Arc::clone(history);
     let mut conn = connect(settings).await?;
     migrate(&mut conn).await?;
-    Ok(PgPoolOptions::new()
+    Ok(connections_to(settings, connections, history))
+}
+
+/// Connections that are made once they are needed.
+pub(super) fn connections_to(
+    settings: &Settings,
+    connections: Option<u32>,
+    history: &Arc<History>,
+) -> PgPool {
+    let history = Arc::clone(history);
+    PgPoolOptions::new()
         .max_connections(connections.unwrap_or(CONNECTIONS))
         .acquire_timeout(CONNECT)
         // After the database was away each connection is found out before somebody else's verb fails on it.
@@ -186,7 +195,7 @@ pub(super) async fn pool(
                 history.compare(conn).await
             })
         })
-        .connect_lazy_with(settings.options()))
+        .connect_lazy_with(settings.options())
 }
 
 /// Version 0: there is nothing yet. Refuses what is not ours, and what is newer than we and not made for us as well.

@@ -20,7 +20,7 @@ const LOAD: &str =
     "SELECT id, revision, state, claim_token, lease_until FROM identities WHERE id = $1";
 const FIND: &str = "SELECT identity FROM entities WHERE kind = $1 AND id = $2";
 const ABANDONED: &str = "\
-    SELECT id FROM identities WHERE claim_token IS NOT NULL AND lease_until <= $1 ORDER BY id";
+    SELECT id, claim_token FROM identities WHERE claim_token IS NOT NULL AND lease_until <= $1 ORDER BY id";
 const OWED: &str = "SELECT lane, line FROM effects WHERE identity = $1";
 const QUEUE: &str = "\
     SELECT e.class, e.line FROM effects AS e JOIN identities AS i ON i.id = e.identity
@@ -291,12 +291,16 @@ fn list_sql(query: &ListQuery) -> QueryBuilder<Postgres> {
     sql
 }
 
-pub(super) async fn abandoned(pool: PgPool, now: Timestamp) -> Result<Vec<IdentityId>, Error> {
+pub(super) async fn abandoned(
+    pool: PgPool,
+    now: Timestamp,
+) -> Result<Vec<(IdentityId, Uuid)>, Error> {
     let rows = sqlx::query(ABANDONED).bind(now.0).fetch_all(&pool).await?;
-    let ids = rows
-        .iter()
-        .map(|row| Cells::new(row, "identities", "?").get(0).map(IdentityId));
-    ids.collect()
+    let claims = rows.iter().map(|row| {
+        let cells = Cells::new(row, "identities", "?");
+        Ok((IdentityId(cells.get(0)?), cells.get(1)?))
+    });
+    claims.collect()
 }
 
 pub(super) async fn owed(pool: PgPool, id: IdentityId) -> Result<BTreeMap<Lane, Timestamp>, Error> {

@@ -12,13 +12,14 @@ const NOTE: &str =
     "INSERT INTO file_batches (file, kept, refused, heard_at) VALUES (?1, ?2, ?3, ?4)";
 // All of a file or nothing: whoever prunes by a part of it withdraws what the other part stands for.
 const FORGET_OLD: &str = "\
-    DELETE FROM file_batches WHERE file IN
+    DELETE FROM file_batches WHERE file <> ?2 AND file IN
         (SELECT file FROM file_batches GROUP BY file HAVING max(heard_at) < ?1)";
 const FORGET: &str = "DELETE FROM file_batches WHERE file = ?1";
 const BATCHES: &str = "SELECT kept, refused FROM file_batches WHERE file = ?1";
 
 pub(super) fn note(conn: &Connection, batch: &Batch, old: Timestamp) -> Result<(), Error> {
-    conn.prepare_cached(FORGET_OLD)?.execute(params![old.0])?;
+    conn.prepare_cached(FORGET_OLD)?
+        .execute(params![old.0, batch.file])?;
     let refused = i64::from(batch.refused);
     conn.prepare_cached(NOTE)?
         .execute(params![batch.file, batch.bytes(), refused, batch.now.0])?;

@@ -81,7 +81,7 @@ const LISTED: &str = "\
     ) AS e JOIN identities AS i ON i.id = e.identity
     ORDER BY e.created_at DESC, e.id DESC, e.kind";
 const ABANDONED: &str = "\
-    SELECT id FROM identities
+    SELECT id, claim_token FROM identities
     WHERE claim_token IS NOT NULL AND (claim_opening <> ?1 OR lease_until <= ?2) ORDER BY id";
 const OWED: &str = "SELECT lane, line FROM effects WHERE identity = ?1";
 const QUEUE: &str = "\
@@ -245,12 +245,13 @@ pub(super) fn abandoned(
     conn: &Connection,
     opening: i64,
     now: Timestamp,
-) -> Result<Vec<IdentityId>, Error> {
+) -> Result<Vec<(IdentityId, Uuid)>, Error> {
     let mut abandoned = Vec::new();
     let mut statement = conn.prepare_cached(ABANDONED)?;
     let mut rows = statement.query(params![opening, now.0])?;
     while let Some(row) = rows.next()? {
-        abandoned.push(IdentityId(Cells::new(row, "identities", "?").get(0)?));
+        let cells = Cells::new(row, "identities", "?");
+        abandoned.push((IdentityId(cells.get(0)?), cells.get(1)?));
     }
     Ok(abandoned)
 }

@@ -197,3 +197,25 @@ async fn a_key_that_somebody_else_had_before_is_known_by_its_owner() {
     let unchanged = json!({"changed": 0, "unchanged": 1, "held": 0, "refused": [], "pruned": null});
     assert_eq!(again, unchanged);
 }
+
+/// Part of a file says nothing of who is in the rest of it.
+#[tokio::test]
+async fn a_file_of_which_something_is_not_known_prunes_nobody() {
+    let world = World::new();
+    let file = "6f9619ff-8b86-4d11-b42d-00c04fc964ff";
+    let mut bea = ada();
+    bea["user_identity_key"] = json!("bea");
+    bea["email_address"] = json!("bea@tenant.example");
+    apply(&world, &[ada(), bea]).await;
+    let of_file = json!({ "rows": [ada()], "file": file });
+    let rest = json!({ "rows": [], "file": file, "prune": true, "batches": 3 });
+    world.ok(APPLY, of_file.clone()).await;
+    let refused = world.post(APPLY, rest.clone()).await;
+    assert_eq!(refused.error(), (409, "incomplete_file".into()));
+    assert_eq!(credentials(&world).await.len(), 2);
+    for _ in 0..2 {
+        world.ok(APPLY, of_file.clone()).await;
+    }
+    let pruned = world.ok(APPLY, rest).await;
+    assert_eq!(pruned["pruned"]["credentials"], 1);
+}

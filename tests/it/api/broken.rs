@@ -52,7 +52,7 @@ impl Store for Broken {
         gone()
     }
 
-    fn abandoned(&self, _: Timestamp) -> Verb<'_, Vec<IdentityId>> {
+    fn abandoned(&self, _: Timestamp) -> Verb<'_, Vec<(IdentityId, Uuid)>> {
         gone()
     }
 

@@ -5,7 +5,7 @@ use origo_adapter::core::observation::{Answer, Observation, UserSeen};
 use origo_adapter::core::wish::{Target, Wish};
 use origo_adapter::core::{Lane, Policy, identity::InFlight};
 use origo_adapter::engine::WishError;
-use origo_adapter::store::{Claim, Window};
+use origo_adapter::store::{Claim, Slot, Window};
 use uuid::Uuid;
 
 use super::calls::Life;
@@ -38,15 +38,12 @@ fn unknown_call() -> Observation {
     Observation::Answered(call, Answer::UserUpdated)
 }
 
-#[tokio::test]
-async fn a_claim_is_given_back_even_if_nothing_changes() {
-    let rig = Rig::new(|_| {});
-    rig.launch(1).await;
+fn claim(rig: &Rig, n: u128) -> (Claim, Slot) {
     let claim = Claim {
-        token: Uuid::from_u128(7),
+        token: Uuid::from_u128(n),
         lease_until: rig.now(),
     };
-    let slot = origo_adapter::store::Slot {
+    let slot = Slot {
         token: claim.token,
         windows: vec![Window {
             key: "w".into(),
@@ -55,6 +52,32 @@ async fn a_claim_is_given_back_even_if_nothing_changes() {
         at: rig.now(),
         frees_at: rig.now(),
     };
+    (claim, slot)
+}
+
+/// Two look for claims of the dead at once: the slower one finds one that is alive in the place of that.
+#[tokio::test]
+async fn only_the_claim_that_was_found_abandoned_is_taken_over() {
+    let rig = Rig::new(|_| {});
+    rig.launch(1).await;
+    let (claim, slot) = claim(&rig, 7);
+    let lane = Lane::CmUser(scene::manager());
+    let started = rig.engine.start(person(1), &lane, &claim, &slot).await;
+    assert!(started.unwrap().is_some());
+    let dead = Uuid::from_u128(6);
+    assert!(!rig.engine.recover(person(1), dead).await.unwrap());
+    let loaded = rig.store().load(person(1)).await.unwrap().unwrap();
+    assert_eq!(loaded.claim.as_ref(), Some(&claim));
+    assert!(loaded.identity.in_flight.is_some());
+    assert!(rig.engine.recover(person(1), claim.token).await.unwrap());
+    assert!(!rig.engine.recover(person(1), claim.token).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_claim_is_given_back_even_if_nothing_changes() {
+    let rig = Rig::new(|_| {});
+    rig.launch(1).await;
+    let (claim, slot) = claim(&rig, 7);
     let lane = Lane::CmUser(scene::manager());
     let started = rig.engine.start(person(1), &lane, &claim, &slot).await;
     assert!(started.unwrap().is_some());

@@ -90,7 +90,9 @@ impl Bench {
         let store = Arc::new(self.store()?);
         let engine = Engine::new(store, Arc::new(SystemClock), policy.clone());
         self.runtime.block_on(async {
-            let taken_over = worker::recover(&engine, engine.now()).await;
+            let now = engine.window_now().await;
+            let now = now.map_err(|error| format!("no time: {error:?}"))?;
+            let taken_over = worker::recover(&engine, now).await;
             let taken_over = taken_over.map_err(|error| format!("no takeover: {error:?}"))?;
             if taken_over != cut_off.len() {
                 return Err(format!("{taken_over} of {} taken over", cut_off.len()));

@@ -5,15 +5,23 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Odd while it is cut. What was on its way when it was cut never arrives.
+/// What was on its way when it was cut never arrives.
 #[derive(Clone, Default)]
-pub(super) struct Link(Arc<AtomicU64>);
+pub(crate) struct Link(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    /// Odd while it is cut.
+    cuts: AtomicU64,
+    /// Nobody is ever told that a connection is lost.
+    is_silent: AtomicBool,
+}
 
 trait Stream: Read + Write + Send + Sized + 'static {
     fn again(&self) -> Self;
@@ -42,7 +50,7 @@ impl Stream for UnixStream {
 
 impl Link {
     /// From an address of its own to another; returns it with that.
-    pub(super) fn to(target: &str) -> (Self, String) {
+    pub(crate) fn to(target: &str) -> (Self, String) {
         let link = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -57,7 +65,7 @@ impl Link {
     }
 
     /// The same between socket files.
-    pub(super) fn between(near: &Path, far: &Path) -> Self {
+    pub(crate) fn between(near: &Path, far: &Path) -> Self {
         let link = Self::default();
         let listener = UnixListener::bind(near).unwrap();
         let (taken, far) = (link.clone(), far.to_owned());
@@ -70,19 +78,25 @@ impl Link {
         link
     }
 
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         assert!(!self.is_cut());
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.0.cuts.fetch_add(1, Ordering::SeqCst);
     }
 
     /// What was connected stays lost; new connections come through.
-    pub(super) fn mend(&self) {
+    pub(crate) fn mend(&self) {
         assert!(self.is_cut());
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.0.cuts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// As if another host had the address from now on: what was connected waits for ever.
+    pub(crate) fn mend_without_a_word(&self) {
+        self.0.is_silent.store(true, Ordering::SeqCst);
+        self.mend();
     }
 
     fn is_cut(&self) -> bool {
-        self.0.load(Ordering::SeqCst) % 2 == 1
+        self.0.cuts.load(Ordering::SeqCst) % 2 == 1
     }
 
     fn until_mended(&self) {
@@ -94,7 +108,7 @@ impl Link {
     fn join<S: Stream>(&self, near: S, far: impl FnOnce() -> Option<S> + Send + 'static) {
         let link = self.clone();
         thread::spawn(move || {
-            let since = link.0.load(Ordering::SeqCst);
+            let since = link.0.cuts.load(Ordering::SeqCst);
             let Some(far) = far().filter(|_| !link.is_cut()) else {
                 // Nobody is there who could answer, or refuse.
                 link.until_mended();
@@ -110,9 +124,12 @@ impl Link {
     fn carry<S: Stream>(&self, since: u64, mut from: S, mut to: S) {
         let mut bytes = [0; 16 * 1024];
         while let Ok(count @ 1..) = from.read(&mut bytes) {
-            if self.0.load(Ordering::SeqCst) != since {
+            if self.0.cuts.load(Ordering::SeqCst) != since {
                 // Whoever sends is not told before it could come through again.
                 self.until_mended();
+                while self.0.is_silent.load(Ordering::SeqCst) {
+                    thread::park();
+                }
                 break;
             }
             if to.write_all(&bytes[..count]).is_err() {

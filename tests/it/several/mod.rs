@@ -1,7 +1,7 @@
 //! Several daemons on one `PostgreSQL` database, as processes: any of them serves, reads and works, and any may die.
 
 mod host;
-mod link;
+pub(crate) mod link;
 mod round;
 
 use std::fmt::Write as _;

@@ -24,6 +24,14 @@ const LOOK: Duration = Duration::from_millis(200);
 /// In which all must be settled after the last blow: a claim that died last, and what is read again and again after it.
 const SETTLES_IN: Duration = Duration::from_mins(6);
 const PER_S: u64 = 10;
+/// All that is owed but the sweep, and when.
+const OWED: &str = "\
+    WITH clock AS (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now)
+    SELECT format('%s of %s at %s s: %s, claimed %s s', class, identity, (not_before - now) / 1000, effect,
+        (lease_until - now) / 1000)
+    FROM effects JOIN identities ON id = identity, clock WHERE class <> 'sweep' ORDER BY not_before";
+const STATES: &str = "\
+    SELECT state FROM identities WHERE id IN (SELECT identity FROM effects WHERE class = 'issue')";
 /// So many codes are tried at each look: asking for all would keep the machine busier than the daemons do.
 const TRIED: usize = 25;
 
@@ -35,7 +43,7 @@ pub(super) struct Round {
     identities: BTreeSet<String>,
     registered: BTreeSet<String>,
     kills: u64,
-    _database: Database,
+    database: Database,
 }
 
 /// Tells a round; how often daemons were killed, or what was wrong at its end.
@@ -77,7 +85,7 @@ impl Round {
             identities: BTreeSet::new(),
             registered: BTreeSet::new(),
             kills: 0,
-            _database: database,
+            database,
         }
     }
 
@@ -117,6 +125,9 @@ impl Round {
             let lines = lines.unwrap_or_default();
             let last = &lines[lines.len().saturating_sub(40)..];
             writeln!(wrong, "\n{}\n{}", host.file.display(), last.join("\n")).unwrap();
+        }
+        for row in [OWED, STATES].map(|sql| self.database.tells(sql)).concat() {
+            writeln!(wrong, "{row}").unwrap();
         }
         Err(wrong)
     }

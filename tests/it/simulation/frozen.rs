@@ -60,8 +60,11 @@ impl Story {
             return;
         }
         let late = i64::try_from(TAKEOVER.as_millis()).unwrap();
-        let before = Timestamp(self.world.now().0 - late);
-        let taken_over = worker::recover(&self.daemon.engine, before).await;
+        let engine = &self.daemon.engine;
+        let taken_over = match engine.window_now().await {
+            Ok(now) => worker::recover(engine, Timestamp(now.0 - late)).await,
+            Err(error) => Err(error),
+        };
         if let Some(count @ 1..) = self.survive(taken_over).await {
             self.stood_still.taken_over += count;
             self.note(&format!("{count} claims are taken over"));

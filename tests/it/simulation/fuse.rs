@@ -151,7 +151,7 @@ impl Store for FusedStore {
     fn list(&self, query: ListQuery) -> Verb<'_, Vec<(Row, Loaded)>> {
         fused!(self, self.store.list(query))
     }
-    fn abandoned(&self, now: Timestamp) -> Verb<'_, Vec<IdentityId>> {
+    fn abandoned(&self, now: Timestamp) -> Verb<'_, Vec<(IdentityId, Uuid)>> {
         fused!(self, self.store.abandoned(now))
     }
     fn take_slots(&self, slots: Vec<Slot>, answered: Vec<(Uuid, Timestamp)>) -> Verb<'_, Grant> {

@@ -233,9 +233,9 @@ impl Story {
         }
         self.frozen.clear();
         self.daemon = self.world.start().await;
-        worker::recover(&self.daemon.engine, self.world.now())
-            .await
-            .unwrap();
+        let now = self.daemon.engine.window_now().await.unwrap();
+        let taken_over = worker::recover(&self.daemon.engine, now).await;
+        taken_over.unwrap();
     }
 
     /// A failed verb is the death of the daemon.

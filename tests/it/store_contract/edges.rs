@@ -2,11 +2,14 @@
 
 use origo_adapter::core::hold::HoldReason;
 use origo_adapter::store::journal::Audit;
-use origo_adapter::store::postgres::{Host, Over, Postgres, audit, is_away, version};
+use origo_adapter::store::postgres::{
+    Host, News, Over, Postgres, Settings, audit, is_away, version,
+};
 use origo_adapter::store::{Commit, Error, Options, Store as _, Threads};
 use sqlx::{Executor as _, Row as _};
 
 use super::samples::{at, change, commit, id};
+use crate::several::link::Link;
 use crate::support::cluster::Database;
 
 /// Fails the first inserts of identities, and counts all of them.
@@ -257,4 +260,48 @@ async fn a_ping_asks_the_database() {
     store.ping().await.unwrap();
     database.raw("ALTER TABLE head RENAME TO elsewhere").await;
     assert!(store.ping().await.is_err());
+}
+
+/// Its host is gone, and another one has its address: nobody ends the connections that wait for its answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_lost_without_a_word_is_not_waited_for_for_ever() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let folder = tempfile::TempDir::new().unwrap();
+    let (cluster, port) = (database.cluster().folder(), database.cluster().port());
+    let socket = format!(".s.PGSQL.{port}");
+    let way = Link::between(&folder.path().join(&socket), &cluster.join(&socket));
+    let settings = Settings {
+        host: Host::Socket(folder.path().to_owned(), port),
+        ..database.settings()
+    };
+    let store = Postgres::join(&settings).await.unwrap();
+    let deaf = store.listen().await.unwrap();
+    let all_connections = || async {
+        let loads: tokio::task::JoinSet<bool> = (0..12)
+            .map(|_| {
+                let store = store.clone();
+                async move { store.load(id(1)).await.is_ok() }
+            })
+            .collect();
+        loads.join_all().await
+    };
+    assert_eq!(all_connections().await, [true; 12]);
+    way.cut();
+    let lost = all_connections();
+    let (lost, ()) = tokio::join!(lost, async {
+        // The lock's own connection is made anew in the meantime.
+        tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+        way.mend_without_a_word();
+    });
+    assert_eq!(lost, [false; 12]);
+    let again = async { while all_connections().await != [true; 12] {} };
+    let again = tokio::time::timeout(std::time::Duration::from_secs(50), again);
+    again.await.expect("others than those that are lost");
+    store.commit(commit(1, 0)).await.unwrap();
+    drop(deaf);
+    let mut news = store.listen().await.unwrap();
+    store.tell(News::Committed).await.unwrap();
+    assert_eq!(news.next().await.unwrap(), News::Committed);
 }

@@ -141,7 +141,8 @@ async fn a_claim_is_abandoned_when_its_lease_is_over_and_not_before() {
     let lease = next.load(id(1)).await.unwrap().unwrap().claim.unwrap();
     let before = origo_adapter::core::ids::Timestamp(lease.lease_until.0 - 1);
     assert_eq!(next.abandoned(before).await.unwrap(), []);
-    assert_eq!(next.abandoned(lease.lease_until).await.unwrap(), [id(1)]);
+    let abandoned = next.abandoned(lease.lease_until).await.unwrap();
+    assert_eq!(abandoned, [(id(1), lease.token)]);
     let abandon = Commit {
         claim: ClaimChange::Abandon,
         ..commit(1, 1)

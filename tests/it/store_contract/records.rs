@@ -237,13 +237,24 @@ pub(super) async fn remembers_batches_of_a_file_for_a_while(store: &dyn Store) {
         now: at(minute * 60_000),
     };
     store.note_batch(batch(&[], 0, 1)).await.unwrap();
-    assert_eq!(store.load_file(file).await.unwrap(), Some(File::default()));
+    let first = File {
+        batches: 1,
+        ..File::default()
+    };
+    assert_eq!(store.load_file(file).await.unwrap(), Some(first));
     store.note_batch(batch(&[1, 2], 1, 2)).await.unwrap();
     store.note_batch(batch(&[2, 3], 2, 3)).await.unwrap();
     let whole = store.load_file(file).await.unwrap().unwrap();
-    assert_eq!(whole.refused, 3);
+    assert_eq!((whole.refused, whole.batches), (3, 3));
     let kept: Vec<u128> = whole.kept.iter().map(|id| id.0.as_u128()).collect();
     assert_eq!(kept, [1, 2, 3]);
+    // Its own next batch finds all of it, however late: the clock may have been set.
+    store.note_batch(batch(&[1], 0, 30)).await.unwrap();
+    let whole = store.load_file(file).await.unwrap().unwrap();
+    assert_eq!(whole.kept.len(), 3);
+    store.forget_file(file).await.unwrap();
+    store.note_batch(batch(&[1, 2], 1, 2)).await.unwrap();
+    store.note_batch(batch(&[2, 3], 2, 3)).await.unwrap();
     let other = Batch {
         file: token(8),
         ..batch(&[4], 0, 12)

@@ -18,7 +18,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
 };
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _,
+};
 use tempfile::TempDir;
 
 use super::machine::not_run;
@@ -311,10 +313,18 @@ impl Database {
     /// As it is now, under another name. Whoever is connected is cut off.
     pub(crate) fn copy(&self) -> Self {
         let name = &self.name;
+        let closed = |is_closed: bool| {
+            let sql = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {}", !is_closed);
+            self.cluster.admin(&sql);
+        };
+        // Else whoever is cut off may be back before it is copied.
+        closed(true);
         self.cluster.admin(&format!(
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'"
         ));
-        self.cluster.create(name)
+        let copy = self.cluster.create(name);
+        closed(false);
+        copy
     }
 
     /// A copy has its name from now on, and the database itself is gone.
@@ -337,6 +347,16 @@ impl Database {
     /// A connection beside the store's.
     pub(crate) async fn connect(&self) -> PgConnection {
         self.cluster.options(&self.name).connect().await.unwrap()
+    }
+
+    /// What it answers to a question for texts, asked behind the store's back.
+    pub(crate) fn tells(&self, sql: &str) -> Vec<String> {
+        let (options, sql) = (self.cluster.options(&self.name), sql.to_owned());
+        apart(async move {
+            let mut conn = options.connect().await.unwrap();
+            let rows = conn.fetch_all(AssertSqlSafe(sql)).await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect()
+        })
     }
 
     /// Says something to it behind the store's back.

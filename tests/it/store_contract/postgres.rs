@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use origo_adapter::core::hold::HoldReason;
 use origo_adapter::core::index::Kind;
-use origo_adapter::store::files::Batch;
 use origo_adapter::store::postgres::{Over, Postgres, audit, migrate};
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::store::{ClaimChange, Commit, Error, Options, Store, Threads};
 use sqlx::{Executor as _, Row as _};
 use tokio::task::JoinSet;
 
-use super::records::all;
-use super::samples::{adding, at, change, commit, id, releasing, row, slot, taking, token};
+use super::records::{all, half_an_id_makes_no_sense};
+use super::samples::{adding, at, change, commit, id, releasing, row, slot, taking};
 use crate::support::cluster::Database;
 
 /// A store and the database that holds it.
@@ -293,24 +292,9 @@ async fn half_an_id_in_a_file_of_people_makes_no_sense() {
     let Some(bed) = bed(Threads::Background).await else {
         return;
     };
-    let batch = Batch {
-        file: token(7),
-        kept: Vec::new(),
-        refused: 0,
-        now: at(0),
-    };
-    bed.store.note_batch(batch).await.unwrap();
     let spoil = "UPDATE file_batches SET kept = '\\x01'";
-    bed.database.raw(spoil).await;
-    let error = bed.store.load_file(token(7)).await.unwrap_err();
-    let is_named = matches!(
-        &error,
-        Error::Corrupt {
-            table: "file_batches",
-            ..
-        }
-    );
-    assert!(is_named, "{error:?}");
+    let spoil = async || bed.database.raw(spoil).await;
+    half_an_id_makes_no_sense(&bed.store, spoil).await;
 }
 
 #[tokio::test]

@@ -272,6 +272,27 @@ pub(super) async fn remembers_batches_of_a_file_for_a_while(store: &dyn Store) {
     assert_eq!(store.load_file(token(8)).await.unwrap(), None);
 }
 
+/// In what a batch stands for; `spoil` leaves a byte of it.
+pub(super) async fn half_an_id_makes_no_sense(store: &dyn Store, spoil: impl AsyncFnOnce()) {
+    let batch = Batch {
+        file: token(7),
+        kept: Vec::new(),
+        refused: 0,
+        now: at(0),
+    };
+    store.note_batch(batch).await.unwrap();
+    spoil().await;
+    let error = store.load_file(token(7)).await.unwrap_err();
+    let is_named = matches!(
+        &error,
+        Error::Corrupt {
+            table: "file_batches",
+            ..
+        }
+    );
+    assert!(is_named, "{error:?}");
+}
+
 pub(super) async fn remembers_feeds(store: &dyn Store) {
     assert_eq!(store.load_feed(MANAGER).await.unwrap(), None);
     for cursor in [5, 6] {

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use origo_adapter::core::index::Kind;
-use origo_adapter::store::files::Batch;
 use origo_adapter::store::sqlite::{Options, Sqlite, Threads};
 use origo_adapter::store::{Error, Grant, Store};
 use tempfile::TempDir;
 
-use super::records::all;
+use super::records::{all, half_an_id_makes_no_sense};
 use super::samples::{adding, at, change, commit, id, releasing, row, slot, taking, token};
 
 /// A store and the directory that holds it.
@@ -258,23 +257,8 @@ async fn refuses_what_is_not_ours() {
 #[tokio::test]
 async fn half_an_id_in_a_file_of_people_makes_no_sense() {
     let bed = file(Threads::Background);
-    let batch = Batch {
-        file: token(7),
-        kept: Vec::new(),
-        refused: 0,
-        now: at(0),
-    };
-    bed.store.note_batch(batch).await.unwrap();
-    raw(&bed.path(), "UPDATE file_batches SET kept = x'01'");
-    let error = bed.store.load_file(token(7)).await.unwrap_err();
-    let is_named = matches!(
-        &error,
-        Error::Corrupt {
-            table: "file_batches",
-            ..
-        }
-    );
-    assert!(is_named, "{error:?}");
+    let spoil = async || raw(&bed.path(), "UPDATE file_batches SET kept = x'01'");
+    half_an_id_makes_no_sense(&bed.store, spoil).await;
 }
 
 #[tokio::test]

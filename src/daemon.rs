@@ -27,8 +27,8 @@ use tokio::sync::Notify;
 pub use self::build::policy;
 pub use self::loops::spawn_manager;
 pub use self::online::{Finding, check_online};
-use self::opened::Opened;
 pub use self::opened::settings as database;
+use self::opened::{Opened, patiently};
 pub use self::register::{Added, Register};
 pub use self::reload::Reader;
 use crate::api::{self, Listener};
@@ -101,7 +101,7 @@ impl Daemon {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let place = &config.store.place;
-        let (common, clock) = several::agree(opened.postgres.as_ref(), clock)
+        let (common, clock) = patiently(|| several::agree(opened.postgres.as_ref(), &clock))
             .await
             .with_context(|| format!("agreeing on the time with {place}"))?;
         let engine = Arc::new(Engine::new(opened.store, clock, policy(config)));
@@ -110,7 +110,8 @@ impl Daemon {
         head::compare(&engine, &head)
             .await
             .with_context(|| format!("comparing {place} with {}", config.store.head.display()))?;
-        loops::recover(&engine, build::longest_request(config), Duration::ZERO)
+        let longest = build::longest_request(config);
+        patiently(|| loops::recover(&engine, longest, Duration::ZERO))
             .await
             .with_context(|| format!("taking over what was under way in {place}"))?;
 
@@ -128,14 +129,14 @@ impl Daemon {
         for (name, settings) in &config.credential_managers {
             let manager = Arc::new(build::manager(config, name, settings, &engine)?);
             if let Some(database) = &opened.postgres {
-                several::read_in_turn(lifecycle, database, &engine, &manager)
+                patiently(|| several::read_in_turn(lifecycle, database, &engine, &manager))
                     .await
                     .context("finding out who reads the events")?;
             }
-            loops::spawn_manager(lifecycle, &engine, &manager)
+            patiently(|| loops::spawn_manager(lifecycle, &engine, &manager))
                 .await
                 .context("reading where the events were read up to")?;
-            loops::spawn_stock(lifecycle, &engine, &manager)
+            patiently(|| loops::spawn_stock(lifecycle, &engine, &manager))
                 .await
                 .context("reading what was left of part numbers")?;
             loops::spawn_adopter(lifecycle, &engine, &manager);
@@ -156,7 +157,7 @@ impl Daemon {
         }
         head::spawn_reading(lifecycle, &engine, managers.values().cloned().collect());
         loops::spawn_timer(lifecycle, &engine);
-        loops::spawn_recovery(lifecycle, &engine, build::longest_request(config));
+        loops::spawn_recovery(lifecycle, &engine, longest);
         if let Some(callbacks) = callbacks {
             callbacks.spawn(lifecycle, managers.values().cloned().collect());
         }

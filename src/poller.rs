@@ -5,6 +5,7 @@
 
 mod piece;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub struct Poller {
     pieces: Vec<Piece>,
     suspect: Option<Suspect>,
     reach: Reach,
+    /// Entries that named nobody when they came, and when they happened: each is looked at once more.
+    nobodys: BTreeMap<String, Timestamp>,
 }
 
 /// How a poll went.
@@ -87,6 +90,7 @@ impl Poller {
             pieces: Vec::new(),
             suspect: None,
             reach: Reach::FIRST,
+            nobodys: BTreeMap::new(),
         })
     }
 
@@ -313,36 +317,53 @@ impl Poller {
 
     /// Observes what was not seen yet, oldest first; returns their ids, with until when each counts as seen.
     async fn observe(
-        &self,
+        &mut self,
         mut events: Vec<RawEvent>,
         now: Timestamp,
     ) -> Result<Vec<(String, Timestamp)>, Error> {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        let (store, manager) = (self.engine.store(), self.manager.id);
+        let engine = Arc::clone(&self.engine);
         let ids = events.iter().map(|raw| raw.id.clone()).collect();
-        let mut seen = store.seen_events(manager, ids).await?;
+        let mut seen = engine.store().seen_events(self.manager.id, ids).await?;
+        let recently = self.recently(now);
+        self.nobodys.retain(|_, time| *time > recently);
         events.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
         let mut fresh = Vec::new();
         for raw in events {
-            if !seen.insert(raw.id.clone()) {
+            if self.nobodys.contains_key(&raw.id) || !seen.insert(raw.id.clone()) {
                 continue;
             }
             let time = raw.time.unwrap_or(now);
-            if let (Some(what), Some(identity)) = (raw.happening(), self.owner(&raw).await?) {
-                let event = Event {
-                    manager: self.manager.id,
-                    time,
-                    what,
-                };
-                self.engine
-                    .observe(identity, &Observation::Event(event), "feed")
-                    .await?;
+            if let Some(what) = raw.happening() {
+                match (self.owner(&raw).await?, raw.time) {
+                    (Some(identity), _) => {
+                        let manager = self.manager.id;
+                        let event = Event {
+                            manager,
+                            time,
+                            what,
+                        };
+                        let seen = Observation::Event(event);
+                        engine.observe(identity, &seen, "feed").await?;
+                    }
+                    (None, Some(time)) if time > recently => {
+                        self.nobodys.insert(raw.id, time);
+                        continue;
+                    }
+                    (None, _) => {}
+                }
             }
             fresh.push((raw.id, time.max(self.feed.cursor)));
         }
         Ok(fresh)
+    }
+
+    /// What happened since may be about a user of whom only the answer to a call tells that is being written down: by
+    /// another daemon, or by a slow disk. All polls until then reach back to it.
+    fn recently(&self, now: Timestamp) -> Timestamp {
+        Timestamp(self.hid_time(now).0.saturating_sub(self.overlap_ms() / 2))
     }
 
     /// Whose an entry is, by whichever id it names.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::loops::{STORE_PAUSE, TURN_BOUND, look, sleep, store_failed};
+use super::opened::patiently;
 use crate::core::identity::Identity;
 use crate::core::ids::Timestamp;
 use crate::core::index::Kind;
@@ -33,7 +34,9 @@ const CAUSE: &str = "state_regressed";
 
 /// Before anything is done: a store behind its head is marked, and one that is marked makes the engine wait for reads.
 pub(super) async fn compare(engine: &Engine, file: &HeadFile) -> anyhow::Result<()> {
-    let head = engine.store().head().await.context("reading the head")?;
+    let head = patiently(|| engine.store().head())
+        .await
+        .context("reading the head")?;
     let recorded = file.read().context("reading the head that was kept")?;
     let behind = recorded.filter(|recorded| recorded.is_ahead_of(&head));
     if let Some(recorded) = behind {

@@ -1,5 +1,6 @@
 //! The store that the configuration names, opened.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,15 +48,29 @@ pub(super) async fn open(place: &Place) -> anyhow::Result<Opened> {
     opened.with_context(|| format!("opening the store {place}"))
 }
 
-async fn wait(settings: &Settings) -> Result<Postgres, Error> {
+/// Asks until there is an answer: whoever starts waits for a database that is away, or slow. Refused as `ask` is.
+pub(super) async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
     let mut waits = Waits::new(SOON, LATE);
-    let mut is_told = false;
     loop {
-        match Postgres::join(settings).await {
+        match ask().await {
             Err(error) if postgres::is_away(&error) => {
                 lifecycle::starting("waiting for the database", LOOK);
                 store_failed(&error);
             }
+            answered => return answered,
+        }
+        tokio::time::sleep(waits.grow()).await;
+    }
+}
+
+async fn wait(settings: &Settings) -> Result<Postgres, Error> {
+    let mut waits = Waits::new(SOON, LATE);
+    let mut is_told = false;
+    loop {
+        match patiently(|| Postgres::join(settings)).await {
             Err(Error::InUse) => {
                 lifecycle::starting("standing by: the database is copied to or migrated", LOOK);
                 if !std::mem::replace(&mut is_told, true) {

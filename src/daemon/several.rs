@@ -40,16 +40,16 @@ pub(super) struct Common {
 /// The clock for this daemon: the host's own, where it is the only one.
 pub(super) async fn agree(
     database: Option<&Postgres>,
-    host: Arc<dyn Clock>,
+    host: &Arc<dyn Clock>,
 ) -> Result<(Option<Common>, Arc<dyn Clock>), Error> {
     let Some(database) = database else {
-        return Ok((None, host));
+        return Ok((None, Arc::clone(host)));
     };
     let name = crate::store::Store::head(database).await?.database;
     let mut common = Common {
         time: CommonTime::of(database),
-        clock: Arc::new(Agreed::on(Arc::clone(&host), name)),
-        host,
+        clock: Arc::new(Agreed::on(Arc::clone(host), name)),
+        host: Arc::clone(host),
         is_told: false,
     };
     common.compare().await?;

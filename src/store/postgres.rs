@@ -41,7 +41,7 @@ use uuid::Uuid;
 pub use self::common_time::{APART, CommonTime, HostTime, Offsets};
 use self::history::History;
 pub use self::history::Over;
-use self::member::Member;
+use self::member::{Lost, Member};
 pub use self::news::{Listener, News};
 pub use self::open::{Client, Host, Settings, Tls};
 use super::common::{created_session, created_webhook};
@@ -300,15 +300,15 @@ pub async fn version(settings: &Settings) -> Result<i64, Error> {
     open::version(&mut open::connect(settings).await?).await
 }
 
-/// Nobody answers, or says to come again: a database that is away, and not one that refuses us.
+/// Nobody answers, or not in time, or says to come again: a database that is away or slow, and not one that refuses us.
 #[must_use]
 pub fn is_away(error: &Error) -> bool {
-    /// It starts or stops, has no connection left, was lost on the way, or cannot be written to.
-    const AWAY: [&str; 4] = ["57P", "53", "08", "25006"];
+    /// It starts or stops, took too long, has no connection left, was lost on the way, or cannot be written to.
+    const AWAY: [&str; 5] = ["57P", "57014", "53", "08", "25006"];
     let Error::Database(source) = error else {
         return false;
     };
-    if source.is::<Elapsed>() {
+    if source.is::<Elapsed>() || source.is::<Lost>() {
         return true;
     }
     match source.downcast_ref().map(|Failed(error)| error) {

@@ -7,10 +7,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use crate::doors::{Doors, http, takes_records};
 use crate::process_support::{ADAPTER, LOOK, PART_NUMBER, Process, Site, until, until_within};
 use crate::support::cluster::Database;
+use crate::support::machine::at_once;
 
 /// Longer than it takes until a dead daemon's call of two seconds is taken over: its lease of 39 s, and half a minute more.
 const LEASE: Duration = Duration::from_mins(3);
@@ -156,6 +158,32 @@ fn a_database_that_is_away_is_waited_for_and_found_again() {
     });
     bed.site.assert_blameless();
     bed.site.stop_daemon();
+}
+
+/// Whatever it is that the start has to look at first.
+#[test]
+fn a_database_that_is_slow_is_waited_for() {
+    let waits = |table: &&str| {
+        let Some(bed) = bed() else { return };
+        bed.join();
+        let arguments = bed.site.arguments();
+        let start = || Process::start(&arguments.each_ref().map(String::as_str));
+        let mut first = start();
+        first.tells("daemon.ready");
+        first.signal("TERM");
+        first.end();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let mut held = runtime.block_on(bed.database.connect());
+        let lock = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+        runtime.block_on(held.execute(AssertSqlSafe(lock))).unwrap();
+        let mut slow = start();
+        slow.tells("store.failed");
+        assert!(slow.told("daemon.ready").is_empty(), "{table}");
+        runtime.block_on(held.close()).unwrap();
+        slow.tells("daemon.ready");
+    };
+    let tables = ["head", "members", "identities", "readers", "feeds", "stock"];
+    at_once(tables.len(), &tables, waits);
 }
 
 #[test]

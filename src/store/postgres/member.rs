@@ -31,6 +31,11 @@ pub(super) struct Member {
     keeper: JoinHandle<()>,
 }
 
+/// Verbs are refused until it is taken again.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection that says that this daemon works on the database is lost")]
+pub(super) struct Lost;
+
 impl Member {
     /// Becomes one of the daemons of a database whose schema is up to date then. Refused with [`Error::InUse`] where
     /// somebody has it alone.
@@ -60,9 +65,7 @@ impl Member {
         if self.held.load(Ordering::Acquire) {
             return Ok(());
         }
-        Err(Error::Database(
-            "the connection that says that this daemon works on the database is lost".into(),
-        ))
+        Err(Error::Database(Box::new(Lost)))
     }
 }
 

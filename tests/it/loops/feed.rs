@@ -9,6 +9,7 @@ use origo_adapter::poller::{Polled, Poller};
 use origo_adapter::simulator::{Class, Fault, Settings};
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::store::{Feed, Options, Threads};
+use origo_adapter::worker::perform;
 
 use super::poller::{OVERLAP, mute, poller, read_on, saved};
 use super::{Line, Rig, WINDOW};
@@ -293,6 +294,26 @@ async fn what_could_not_be_observed_is_read_again() {
     poller.turn().await.unwrap_err();
     rename("elsewhere", "seen_events");
     assert_eq!(read_on(&mut poller).await.1, 30);
+}
+
+/// Whoever writes an answer down may take long for it, and another daemon may read the feed meanwhile.
+#[tokio::test]
+async fn what_names_nobody_yet_is_looked_at_once_more() {
+    let mut rig = Rig::new(|_| {});
+    let mut poller = poller(&rig).await;
+    rig.launch(1).await;
+    rig.parent(1, 1, 1).await;
+    let job = rig.job().await;
+    let created = perform(&rig.engine, &rig.manager, job).await;
+    rig.redeem();
+    rig.pass(Duration::from_millis(1500));
+    read_on(&mut poller).await;
+    created.settle(&rig.engine).await.unwrap();
+    read_on(&mut poller).await;
+    rig.waits().await;
+    rig.pass(OVERLAP / 2);
+    read_on(&mut poller).await;
+    assert_eq!(rig.works().await, "issue");
 }
 
 #[tokio::test]

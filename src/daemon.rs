@@ -25,10 +25,10 @@ use anyhow::Context as _;
 use tokio::sync::Notify;
 
 pub use self::build::policy;
-pub use self::loops::spawn_manager;
+pub use self::loops::{poller, spawn_manager};
 pub use self::online::{Finding, check_online};
+use self::opened::patiently;
 pub use self::opened::settings as database;
-use self::opened::{Opened, patiently};
 pub use self::register::{Added, Register};
 pub use self::reload::Reader;
 use crate::api::{self, Listener};
@@ -38,8 +38,11 @@ use crate::emit;
 use crate::engine::Engine;
 use crate::lifecycle::{Lifecycle, Outcome, Signals};
 use crate::manager::Manager;
+use crate::poller::Poller;
+use crate::stock::Keeper;
 use crate::store::head::HeadFile;
 use crate::store::journal;
+use crate::store::postgres::Postgres;
 use crate::telemetry::{self, DAEMON_READY, DAEMON_STARTING, DAEMON_STOPPED};
 
 /// Runs the daemon until it is told to stop; `read` reads the configuration again.
@@ -47,15 +50,15 @@ pub async fn run(config: &Config, read: Reader, mut signals: Signals) -> anyhow:
     let lifecycle = Lifecycle::new(config.daemon.shutdown_timeout);
     emit!(DAEMON_STARTING, version = env!("CARGO_PKG_VERSION"); "starting origo-adapter {}", env!("CARGO_PKG_VERSION"));
     // A database may be away for long.
-    let opened = tokio::select! {
-        opened = opened::open(&config.store.place) => opened?,
+    let started = tokio::select! {
+        daemon = Daemon::start(config, &lifecycle, Arc::new(SystemClock)) => daemon,
         () = signals.stopped() => {
             let outcome = Outcome::Clean;
-            emit!(DAEMON_STOPPED, outcome = ?outcome; "stopped before the store was opened");
+            emit!(DAEMON_STOPPED, outcome = ?outcome; "stopped before it was ready");
             return Ok(outcome);
         }
     };
-    let daemon = Daemon::on(opened, config, &lifecycle, Arc::new(SystemClock)).await?;
+    let daemon = started?;
     daemon.follow(config.clone(), &lifecycle, read);
     lifecycle.ready(&format!("serving on {}", daemon.address));
     emit!(DAEMON_READY, address = %daemon.address; "serving on {}", daemon.address);
@@ -84,23 +87,15 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Opens the store, takes over what a former owner left, binds the API and starts the loops.
+    /// Opens the store, takes over what a former owner left, binds the API and starts the loops. Dropped before it
+    /// returns, it has started none.
     pub async fn start(
         config: &Config,
         lifecycle: &Lifecycle,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
-        let opened = opened::open(&config.store.place).await?;
-        Self::on(opened, config, lifecycle, clock).await
-    }
-
-    async fn on(
-        opened: Opened,
-        config: &Config,
-        lifecycle: &Lifecycle,
-        clock: Arc<dyn Clock>,
-    ) -> anyhow::Result<Self> {
         let place = &config.store.place;
+        let opened = opened::open(place).await?;
         let (common, clock) = patiently(|| several::agree(opened.postgres.as_ref(), &clock))
             .await
             .with_context(|| format!("agreeing on the time with {place}"))?;
@@ -114,6 +109,11 @@ impl Daemon {
         patiently(|| loops::recover(&engine, longest, Duration::ZERO))
             .await
             .with_context(|| format!("taking over what was under way in {place}"))?;
+        let mut desks = Vec::new();
+        for (name, settings) in &config.credential_managers {
+            let manager = Arc::new(build::manager(config, name, settings, &engine)?);
+            desks.push(Desk::of(&engine, manager, opened.postgres.is_some()).await?);
+        }
 
         let listen = &config.api.listen;
         let listener = Listener::bind(listen)
@@ -125,60 +125,52 @@ impl Daemon {
             .map_or_else(|| listen.to_string(), |address| address.to_string());
         let certificate = listener.certificate();
         let callbacks = callbacks::bind(config.callbacks.as_ref()).await?;
-        let mut managers = BTreeMap::new();
-        for (name, settings) in &config.credential_managers {
-            let manager = Arc::new(build::manager(config, name, settings, &engine)?);
-            if let Some(database) = &opened.postgres {
-                patiently(|| several::read_in_turn(lifecycle, database, &engine, &manager))
-                    .await
-                    .context("finding out who reads the events")?;
-            }
-            patiently(|| loops::spawn_manager(lifecycle, &engine, &manager))
-                .await
-                .context("reading where the events were read up to")?;
-            patiently(|| loops::spawn_stock(lifecycle, &engine, &manager))
-                .await
-                .context("reading what was left of part numbers")?;
-            loops::spawn_adopter(lifecycle, &engine, &manager);
-            managers.insert(name.clone(), manager);
-        }
-        if opened.crashed {
-            loops::spawn_check(lifecycle, &engine, place);
-        }
+
+        // From here on nothing is waited for: whoever stops the start finds no loop under way. And before the first call
+        // goes out, somebody watches that nothing of it is lost.
+        let managers: Vec<_> = desks.iter().map(|desk| Arc::clone(&desk.manager)).collect();
         head::spawn(lifecycle, &engine, &head);
-        if let Some(database) = opened.postgres {
+        if let Some(database) = &opened.postgres {
             head::spawn_failover(lifecycle, &engine, database.clone());
-            let managers = managers.values().cloned().collect();
-            several::spawn_news(lifecycle, &database, &engine, managers);
-            several::spawn_telling(lifecycle, &database, &engine);
+            several::spawn_news(lifecycle, database, &engine, managers.clone());
+            several::spawn_telling(lifecycle, database, &engine);
         }
         if let Some(common) = common {
             common.spawn(lifecycle);
         }
-        head::spawn_reading(lifecycle, &engine, managers.values().cloned().collect());
+        connectors::spawn(lifecycle, &engine, config)?;
+        webhooks::spawn(lifecycle, &engine, config)?;
+        for desk in desks {
+            desk.spawn(lifecycle, &engine, opened.postgres.as_ref());
+        }
+        if opened.crashed {
+            loops::spawn_check(lifecycle, &engine, place);
+        }
+        head::spawn_reading(lifecycle, &engine, managers.clone());
         loops::spawn_timer(lifecycle, &engine);
         loops::spawn_recovery(lifecycle, &engine, longest);
         if let Some(callbacks) = callbacks {
-            callbacks.spawn(lifecycle, managers.values().cloned().collect());
+            callbacks.spawn(lifecycle, managers.clone());
         }
-        connectors::spawn(lifecycle, &engine, config)?;
-        webhooks::spawn(lifecycle, &engine, config)?;
         loops::spawn_heartbeat(
             lifecycle,
             &engine,
-            managers.values().cloned().collect(),
+            managers.clone(),
             late::sides(config),
             config.log.heartbeat,
         );
-        let working = managers.values().cloned().collect();
-        let api = spawn_api(lifecycle, &engine, config, working, listener);
+        let named = managers
+            .iter()
+            .map(|manager| (manager.name.clone(), Arc::clone(manager)));
+        let named = named.collect();
+        let api = spawn_api(lifecycle, &engine, config, managers, listener);
         let people = Arc::new(Notify::new());
         let directory = config.desired_state.as_ref();
         people::spawn(lifecycle, &api, Arc::clone(&people), directory);
         Ok(Self {
             address,
             engine,
-            managers,
+            managers: named,
             head,
             api,
             certificate,
@@ -197,6 +189,48 @@ impl Daemon {
             config,
         };
         reload::spawn(lifecycle, following, read);
+    }
+}
+
+/// A credential manager, and what goes on with it from where the store says.
+struct Desk {
+    manager: Arc<Manager>,
+    poller: Option<Poller>,
+    keeper: Keeper,
+}
+
+impl Desk {
+    async fn of(
+        engine: &Arc<Engine>,
+        manager: Arc<Manager>,
+        is_shared: bool,
+    ) -> anyhow::Result<Self> {
+        if is_shared {
+            patiently(|| several::read(engine, &manager))
+                .await
+                .context("finding out who reads the events")?;
+        }
+        let poller = patiently(|| loops::poller(engine, &manager))
+            .await
+            .context("reading where the events were read up to")?;
+        let keeper = patiently(|| Keeper::open(Arc::clone(engine), Arc::clone(&manager)))
+            .await
+            .context("reading what was left of part numbers")?;
+        Ok(Self {
+            manager,
+            poller,
+            keeper,
+        })
+    }
+
+    fn spawn(self, lifecycle: &Lifecycle, engine: &Arc<Engine>, database: Option<&Postgres>) {
+        let manager = &self.manager;
+        if let Some(database) = database {
+            several::read_in_turn(lifecycle, database, engine, manager);
+        }
+        loops::spawn_manager(lifecycle, engine, manager, self.poller);
+        loops::spawn_stock(lifecycle, engine, manager, self.keeper);
+        loops::spawn_adopter(lifecycle, engine, manager);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::core::effect::{Class, Effect};
 use crate::core::hold::{HoldReason, HoldScope};
 use crate::core::identity::InFlight;
 use crate::core::ids::{IdentityId, Timestamp};
-use crate::core::observation::{Answer, Fault, Observation, Rejection};
+use crate::core::observation::{Answer, Event, Fault, Happening, Observation, Rejection};
 use crate::core::window::Turns;
 use crate::emit;
 use crate::engine::Engine;
@@ -32,6 +32,9 @@ use crate::telemetry::{
 const LEASE_RESERVE: Duration = Duration::from_secs(5);
 /// Beyond request and reserve, for claiming, logging in and one replay after a 401.
 const LEASE_SLACK: Duration = Duration::from_secs(30);
+/// What took longer to be written down may be older than what the feed told meanwhile, of users and keys that nobody knew:
+/// their user is read. Less than half of what polls reach back, who look so much later at what named nobody.
+const WRITTEN_DOWN_IN: Duration = Duration::from_secs(10);
 /// How many due effects of a class are fetched at once; each is checked again when it is claimed.
 const BATCH: u32 = 64;
 
@@ -233,6 +236,10 @@ pub struct Ended {
     frees_at: Option<Timestamp>,
     /// Nothing more of this is to be issued for now.
     hold: Option<(HoldScope, HoldReason)>,
+    /// What HID's user is asked for anew, should it take long to write this down.
+    look: Event,
+    /// Boot time at which the call ended.
+    at: Duration,
 }
 
 /// Performs a claimed call.
@@ -249,7 +256,13 @@ pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Ended {
     let outcome = manager.client.perform(&job.call.effect, &may_send).await;
     let now = engine.now();
     let sent = sent.into_inner();
+    let at = clock.boottime();
     let mut hold = None;
+    let look = Event {
+        manager: manager.id,
+        time: now,
+        what: Happening::UserOther,
+    };
     let (seen, frees_at) = match outcome {
         Ok(answer) => {
             succeeded(manager, &job, &answer, now);
@@ -273,6 +286,8 @@ pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Ended {
         claim: job.claim,
         frees_at,
         hold,
+        look,
+        at,
     }
 }
 
@@ -285,6 +300,10 @@ impl Ended {
         }
         let finished = engine.finish(self.identity, &self.seen, &self.claim, self.frees_at);
         finished.await?;
+        if engine.clock().boottime() >= self.at + WRITTEN_DOWN_IN {
+            let look = Observation::Event(self.look.clone());
+            engine.observe(self.identity, &look, "worker").await?;
+        }
         Ok(())
     }
 }

@@ -51,15 +51,7 @@ pub(super) fn told(policy: &Policy, identity: &mut Identity, event: &Event, now:
                 invitation_told(enrollment, invitation, status, now);
             }
         }
-        Happening::KeyIssued {
-            credential,
-            container,
-        } => {
-            if !key_issued(enrollment, credential) && !issuing {
-                look_at(enrollment, event, credential, container.as_ref(), now);
-            }
-        }
-        Happening::KeyOther {
+        Happening::KeyBegun {
             credential,
             container,
         } => {
@@ -67,6 +59,18 @@ pub(super) fn told(policy: &Policy, identity: &mut Identity, event: &Event, now:
                 look_at(enrollment, event, credential, container.as_ref(), now);
             }
         }
+        Happening::KeyIssued {
+            credential,
+            container,
+        } => {
+            if !key_issued(enrollment, credential) {
+                look_at(enrollment, event, credential, container.as_ref(), now);
+            }
+        }
+        Happening::KeyOther {
+            credential,
+            container,
+        } => look_at(enrollment, event, credential, container.as_ref(), now),
         Happening::UserOther => enrollment.look = Some(now),
     }
 }

@@ -200,6 +200,12 @@ pub enum CredentialStatus {
 }
 
 impl CredentialStatus {
+    /// HID makes it, and the phone does not have it yet.
+    #[must_use]
+    pub fn is_on_its_way(&self) -> bool {
+        matches!(self, Self::IssueInitiated | Self::Issuing)
+    }
+
     /// HID has it or is about to: adopt, don't issue again (contract.md section 2, Adoption).
     #[must_use]
     pub fn is_issue(&self) -> bool {
@@ -317,6 +323,13 @@ pub enum Happening {
         invitation: InvitationId,
         /// To what.
         status: InvitationStatus,
+    },
+    /// HID has begun to make a key.
+    KeyBegun {
+        /// Which.
+        credential: CredentialId,
+        /// For which phone, where it says so.
+        container: Option<ContainerId>,
     },
     /// A key reached the phone.
     KeyIssued {

@@ -41,14 +41,27 @@ const LOOK_AT_LEASE: Duration = Duration::from_secs(1);
 /// After the store failed.
 pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
 
+/// What reads a manager's feed, and knows from where; `None`: its feed is off.
+pub async fn poller(
+    engine: &Arc<Engine>,
+    manager: &Arc<Manager>,
+) -> Result<Option<Poller>, store::Error> {
+    match manager.polling {
+        None => Ok(None),
+        Some(polling) => Poller::open(Arc::clone(engine), Arc::clone(manager), polling)
+            .await
+            .map(Some),
+    }
+}
+
 /// Starts a manager's poller and worker.
-pub async fn spawn_manager(
+pub fn spawn_manager(
     lifecycle: &Lifecycle,
     engine: &Arc<Engine>,
     manager: &Arc<Manager>,
-) -> Result<(), store::Error> {
-    if let Some(polling) = manager.polling {
-        let poller = Poller::open(Arc::clone(engine), Arc::clone(manager), polling).await?;
+    poller: Option<Poller>,
+) {
+    if let Some((poller, polling)) = poller.zip(manager.polling) {
         let name = format!("poller {}", manager.name);
         let beat = lifecycle.beat(&name, TURN_BOUND);
         lifecycle.spawn(
@@ -74,7 +87,6 @@ pub async fn spawn_manager(
             lifecycle.soft(),
         ),
     );
-    Ok(())
 }
 
 /// Takes over what HID has, when it is asked for, and goes on with it after a restart.
@@ -108,12 +120,12 @@ pub(super) fn spawn_adopter(lifecycle: &Lifecycle, engine: &Arc<Engine>, manager
 }
 
 /// Looks after the stock; a part number that ran out is noticed within one sleep.
-pub(super) async fn spawn_stock(
+pub(super) fn spawn_stock(
     lifecycle: &Lifecycle,
     engine: &Arc<Engine>,
     manager: &Arc<Manager>,
-) -> Result<(), store::Error> {
-    let mut keeper = Keeper::open(Arc::clone(engine), Arc::clone(manager)).await?;
+    mut keeper: Keeper,
+) {
     let name = format!("stock {}", manager.name);
     let (engine, manager, soft) = (Arc::clone(engine), Arc::clone(manager), lifecycle.soft());
     let beat = lifecycle.beat(&name, TURN_BOUND);
@@ -140,7 +152,6 @@ pub(super) async fn spawn_stock(
             rest(&engine, Some(next), None, &beat, &soft).await;
         }
     });
-    Ok(())
 }
 
 /// Claims while it may, and lets what it claimed come to its end.

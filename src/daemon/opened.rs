@@ -1,5 +1,6 @@
 //! The store that the configuration names, opened.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +56,11 @@ where
 {
     let mut waits = Waits::new(SOON, LATE);
     loop {
-        match ask().await {
+        let answered = tokio::select! {
+            answered = ask() => answered,
+            never = still_asks() => match never {},
+        };
+        match answered {
             Err(error) if postgres::is_away(&error) => {
                 lifecycle::starting("waiting for the database", LOOK);
                 store_failed(&error);
@@ -63,6 +68,14 @@ where
             answered => return answered,
         }
         tokio::time::sleep(waits.grow()).await;
+    }
+}
+
+/// An answer may take long: that of a database whose schema is brought up to date first.
+async fn still_asks() -> Infallible {
+    loop {
+        tokio::time::sleep(LOOK / 2).await;
+        lifecycle::starting("waiting for the database", LOOK);
     }
 }
 

@@ -90,15 +90,19 @@ impl Common {
     }
 }
 
-/// Has this daemon read the manager's feed and stock while no other one does; else what a callback tells it is passed on.
-pub(super) async fn read_in_turn(
+/// Has this daemon read the manager's feed and stock, unless another one does.
+pub(super) async fn read(engine: &Engine, manager: &Manager) -> Result<(), Error> {
+    manager.reading.set(Duration::ZERO);
+    claim(engine, manager, READING).await
+}
+
+/// Has it read them again and again while no other one does; else what a callback tells it is passed on.
+pub(super) fn read_in_turn(
     lifecycle: &Lifecycle,
     database: &Postgres,
     engine: &Arc<Engine>,
     manager: &Arc<Manager>,
-) -> Result<(), Error> {
-    manager.reading.set(Duration::ZERO);
-    claim(engine, manager, READING).await?;
+) {
     let name = format!("reader {}", manager.name);
     let beat = lifecycle.beat(&name, TURN_BOUND);
     let reading = take_turns(
@@ -109,7 +113,6 @@ pub(super) async fn read_in_turn(
         lifecycle.soft(),
     );
     lifecycle.spawn(&name, reading);
-    Ok(())
 }
 
 async fn take_turns(

@@ -89,16 +89,19 @@ impl RawEvent {
             }),
             RawKind::Credential { status } => self.credential.clone().map(|credential| {
                 let container = self.container.clone();
-                if word(status) == "CREDENTIAL_ISSUED" {
-                    Happening::KeyIssued {
+                match word(status).as_str() {
+                    "CREDENTIAL_ISSUE_INITIATED" | "CREDENTIAL_ISSUING" => Happening::KeyBegun {
                         credential,
                         container,
-                    }
-                } else {
-                    Happening::KeyOther {
+                    },
+                    "CREDENTIAL_ISSUED" => Happening::KeyIssued {
                         credential,
                         container,
-                    }
+                    },
+                    _ => Happening::KeyOther {
+                        credential,
+                        container,
+                    },
                 }
             }),
         };

@@ -25,6 +25,13 @@ fn key_issued(id: &str, phone: Option<&str>) -> Happening {
     }
 }
 
+fn key_begun(id: &str, phone: Option<&str>) -> Happening {
+    Happening::KeyBegun {
+        credential: credential(id),
+        container: phone.map(container),
+    }
+}
+
 fn key_other(id: &str, phone: Option<&str>) -> Happening {
     Happening::KeyOther {
         credential: credential(id),
@@ -107,13 +114,8 @@ fn the_phone_that_is_named_is_read_or_else_the_one_that_holds_the_key_or_else_th
 fn the_echo_of_a_call_under_way_tells_nothing() {
     let mut issuing = Scene::with_parent();
     issuing.start(&key_lane("900", 1));
-    for what in [
-        key_issued("1000", Some("900")),
-        key_other("1000", Some("900")),
-    ] {
-        issuing.event(what);
-        assert_eq!(issuing.phone("900").look, None);
-    }
+    issuing.event(key_begun("1000", Some("900")));
+    assert_eq!(issuing.phone("900").look, None);
     let mut creating = Scene::new();
     creating.wish(wish_launch(1));
     creating.start(&Lane::CmUser(manager()));
@@ -130,6 +132,41 @@ fn the_echo_of_a_call_under_way_tells_nothing() {
         "cancelled",
         "one that is known is not its echo"
     );
+}
+
+/// Whoever writes its answer down may take long, and another daemon may read the feed meanwhile.
+#[test]
+fn what_becomes_of_a_key_before_its_answer_is_written_down_is_looked_at() {
+    for what in [key_issued, key_other] {
+        let mut scene = Scene::with_parent();
+        let call = scene.start(&key_lane("900", 1));
+        scene.event(what("1000", Some("900")));
+        assert_eq!(scene.phone("900").look, Some(scene.now));
+        let accepted = key_seen("1000", 1, Cs::IssueInitiated);
+        scene.answer(call, Answer::Issued(accepted));
+        assert_eq!(scene.owes_phone_read(), "issue read_phone +0");
+    }
+    let mut other = Scene::issued();
+    other.phone_active("901", "800");
+    other.start(&key_lane("901", 1));
+    other.event(key_other("1000", None));
+    assert_eq!(other.phone("900").look, Some(other.now), "another phone's");
+}
+
+#[test]
+fn a_key_that_is_issued_is_not_on_its_way_again() {
+    let mut scene = Scene::with_parent();
+    let accepted = key_seen("1000", 1, Cs::IssueInitiated);
+    scene.does(&key_lane("900", 1), Answer::Issued(accepted));
+    scene.pass(10);
+    scene.event(key_other("1000", None));
+    let call = scene.start(&phone_lane("900"));
+    scene.event(key_issued("1000", None));
+    for status in [Cs::Issuing, Cs::IssueInitiated] {
+        let seen = phone_seen("900", vec![key_seen("1000", 1, status)]);
+        scene.answer(call.clone(), Answer::Phone(seen));
+        assert_eq!(scene.key_state("900", 1), "issued");
+    }
 }
 
 #[test]

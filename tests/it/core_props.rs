@@ -400,6 +400,9 @@ fn happenings() -> impl Strategy<Value = Happening> {
             Happening::KeyIssued { credential, container }
         }),
         1 => (key(), prop::option::of(phone())).prop_map(|(credential, container)| {
+            Happening::KeyBegun { credential, container }
+        }),
+        1 => (key(), prop::option::of(phone())).prop_map(|(credential, container)| {
             Happening::KeyOther { credential, container }
         }),
         1 => Just(Happening::UserOther),

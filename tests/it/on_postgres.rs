@@ -176,9 +176,13 @@ fn a_database_that_is_slow_is_waited_for() {
         let mut held = runtime.block_on(bed.database.connect());
         let lock = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
         runtime.block_on(held.execute(AssertSqlSafe(lock))).unwrap();
-        let mut slow = start();
-        slow.tells("store.failed");
-        assert!(slow.told("daemon.ready").is_empty(), "{table}");
+        let (mut slow, mut stopped) = (start(), start());
+        for waiting in [&mut slow, &mut stopped] {
+            waiting.tells("store.failed");
+            assert!(waiting.told("daemon.ready").is_empty(), "{table}");
+        }
+        stopped.signal("TERM");
+        assert_eq!(stopped.end().code(), Some(0), "it can be stopped meanwhile");
         runtime.block_on(held.close()).unwrap();
         slow.tells("daemon.ready");
     };

@@ -40,10 +40,10 @@ fn entry(id: &str, kind: &str, data: &str) -> String {
     )
 }
 
-#[tokio::test]
-async fn the_feed_is_read_in_the_cores_words() {
+/// What HID says, and what it means.
+fn rows() -> Vec<(&'static str, &'static str, Option<Happening>)> {
     let container = ContainerId::parse("61001").unwrap();
-    let rows = [
+    vec![
         (
             "user",
             r#"{"status":"USER_CREATED","userId":"880123"}"#,
@@ -91,6 +91,14 @@ async fn the_feed_is_read_in_the_cores_words() {
         ),
         (
             "credential",
+            r#"{"status":"Credential_Issuing","mid":"72001","endpointId":"undefined"}"#,
+            Some(Happening::KeyBegun {
+                credential: CredentialId::parse("72001").unwrap(),
+                container: None,
+            }),
+        ),
+        (
+            "credential",
             r#"{"status":"CREDENTIAL_LATER","mid":"72001","endpointId":"undefined"}"#,
             Some(Happening::KeyOther {
                 credential: CredentialId::parse("72001").unwrap(),
@@ -103,7 +111,12 @@ async fn the_feed_is_read_in_the_cores_words() {
             Some(Happening::UserOther),
         ),
         ("later", r#"{"status":"X","userId":"880123"}"#, None),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn the_feed_is_read_in_the_cores_words() {
+    let rows = rows();
     let entries: Vec<String> = rows
         .iter()
         .enumerate()

@@ -224,7 +224,10 @@ fn note_credential(policy: &Policy, key: &mut Key, seen: &CredentialSeen, at: Re
         if seen.status.is_issue() {
             held.revoked_at = None;
         }
-        held.status = seen.status.clone();
+        // What the feed told since the read began stays, and an old answer of HID's is no news.
+        if !(held.status == CredentialStatus::Issued && seen.status.is_on_its_way()) {
+            held.status = seen.status.clone();
+        }
     }
     false
 }

@@ -37,9 +37,6 @@ const TABLES: [&str; 13] = [
     "events",
     "holds",
 ];
-/// What takes its time may have it, to the end of the transaction.
-pub(super) const UNHURRIED: &str =
-    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
 
 /// Checks the journal of a database as of one moment, a row at a time; the daemon may run.
 pub async fn verify(settings: &Settings) -> Result<Audit, Error> {
@@ -49,7 +46,7 @@ pub async fn verify(settings: &Settings) -> Result<Audit, Error> {
     }
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     let mut moment = conn.begin_with(begin).await?;
-    moment.execute(UNHURRIED).await?;
+    moment.execute(open::UNHURRIED).await?;
     let mut walk = Walk::default();
     let mut found = sqlx::query(ROWS).fetch(&mut *moment);
     while let Some(row) = found.try_next().await? {
@@ -71,7 +68,7 @@ pub async fn verify(settings: &Settings) -> Result<Audit, Error> {
 /// The heads of all journals as of one moment.
 pub(super) async fn heads(pool: PgPool) -> Result<Summed, Error> {
     let mut moment = pool.begin().await?;
-    moment.execute(UNHURRIED).await?;
+    moment.execute(open::UNHURRIED).await?;
     heads_of(&mut moment).await
 }
 
@@ -89,7 +86,7 @@ pub(super) async fn heads_of(conn: &mut PgConnection) -> Result<Summed, Error> {
 /// Has the database read every row to its end: what is damaged cannot be.
 pub(super) async fn check(pool: PgPool) -> Result<(), Error> {
     let mut moment = pool.begin().await?;
-    moment.execute(UNHURRIED).await?;
+    moment.execute(open::UNHURRIED).await?;
     for table in TABLES {
         let sql = format!("SELECT sum(length(whole::text)) FROM {table} AS whole");
         sqlx::query(AssertSqlSafe(sql))

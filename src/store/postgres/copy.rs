@@ -197,7 +197,7 @@ pub async fn copy(from: &Path, to: &Settings, now: Timestamp) -> Result<Copied, 
     let mut conn = open::connect(to).await?;
     open::migrate(&mut conn).await?;
     let mut target = conn.begin().await?;
-    target.execute(audit::UNHURRIED).await?;
+    target.execute(open::UNHURRIED).await?;
     member::keep_off(&mut target).await?;
     refuse_full(&mut target).await?;
     let mut rows = 0;

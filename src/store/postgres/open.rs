@@ -56,6 +56,9 @@ const SESSION: &str = "\
     SET tcp_keepalives_interval = 5;
     SET tcp_keepalives_count = 3;
     SET client_min_messages = warning";
+/// What takes its time may have it, to the end of the transaction.
+pub(super) const UNHURRIED: &str =
+    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
 const STANDBY: &str = "SELECT pg_is_in_recovery()";
 // What lies where our tables would be made.
 const TABLES: &str = "\
@@ -232,6 +235,7 @@ fn known() -> i64 {
 pub(super) async fn migrate(conn: &mut PgConnection) -> Result<(i64, i64), Error> {
     let mut transaction = conn.begin().await?;
     locks::take_one(&mut transaction, locks::SCHEMA).await?;
+    transaction.execute(UNHURRIED).await?;
     let found = version(&mut transaction).await?;
     let mut oldest = None;
     for (migration, number) in MIGRATIONS.iter().zip(1..) {

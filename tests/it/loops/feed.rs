@@ -9,7 +9,7 @@ use origo_adapter::poller::{Polled, Poller};
 use origo_adapter::simulator::{Class, Fault, Settings};
 use origo_adapter::store::sqlite::Sqlite;
 use origo_adapter::store::{Feed, Options, Threads};
-use origo_adapter::worker::perform;
+use origo_adapter::worker::{Ended, perform};
 
 use super::poller::{OVERLAP, mute, poller, read_on, saved};
 use super::{Line, Rig, WINDOW};
@@ -19,6 +19,9 @@ use crate::support::scene;
 const FIRST_REACH: Duration = Duration::from_mins(10);
 /// For so long places are taken at once.
 const AHEAD: Duration = Duration::from_secs(30);
+/// So long after it was redeemed a phone is there.
+const READY_IN: Duration = Duration::from_secs(1);
+const SHORTLY: Duration = Duration::from_millis(500);
 /// A call without an answer counts so much longer.
 const UNANSWERED: Duration = Duration::from_secs(20 + 120);
 
@@ -296,24 +299,61 @@ async fn what_could_not_be_observed_is_read_again() {
     assert_eq!(read_on(&mut poller).await.1, 30);
 }
 
-/// Whoever writes an answer down may take long for it, and another daemon may read the feed meanwhile.
-#[tokio::test]
-async fn what_names_nobody_yet_is_looked_at_once_more() {
-    let mut rig = Rig::new(|_| {});
-    let mut poller = poller(&rig).await;
+/// Person 1 and their phone are at HID, and the answer that tells of it is not written down: by a slow disk, or by another
+/// daemon.
+async fn unknown_yet(rig: &mut Rig) -> Ended {
     rig.launch(1).await;
     rig.parent(1, 1, 1).await;
     let job = rig.job().await;
     let created = perform(&rig.engine, &rig.manager, job).await;
     rig.redeem();
-    rig.pass(Duration::from_millis(1500));
+    rig.pass(READY_IN + SHORTLY);
+    created
+}
+
+#[tokio::test]
+async fn what_names_nobody_yet_is_looked_at_once_more() {
+    let mut rig = Rig::new(|_| {});
+    let mut poller = poller(&rig).await;
+    let created = unknown_yet(&mut rig).await;
     read_on(&mut poller).await;
     created.settle(&rig.engine).await.unwrap();
+    rig.pass((OVERLAP / 2).saturating_sub(2 * SHORTLY));
     read_on(&mut poller).await;
     rig.waits().await;
-    rig.pass(OVERLAP / 2);
+    rig.pass(SHORTLY);
     read_on(&mut poller).await;
     assert_eq!(rig.works().await, "issue");
+}
+
+/// Longer than polls reach back, it may be.
+#[tokio::test]
+async fn a_user_whose_answer_took_long_to_be_written_down_is_read() {
+    let mut rig = Rig::new(|_| {});
+    let created = unknown_yet(&mut rig).await;
+    let slowly = Duration::from_secs(10);
+    rig.pass(slowly);
+    rig.set_the_clock(-10_000);
+    created.settle(&rig.engine).await.unwrap();
+    assert_eq!(rig.works().await, "read_user");
+    assert_eq!(rig.works().await, "issue");
+}
+
+#[tokio::test]
+async fn what_names_nobody_in_the_end_is_not_looked_at_any_more() {
+    let mut rig = Rig::new(|_| {});
+    let mut poller = poller(&rig).await;
+    let _created = unknown_yet(&mut rig).await;
+    let mut found = Vec::new();
+    for _ in 0..4 {
+        found.push(read_on(&mut poller).await.1);
+        rig.pass(OVERLAP / 4);
+    }
+    assert_eq!(
+        found,
+        [1, 0, 3, 0],
+        "who creates is told; of whom nobody knows in the end"
+    );
 }
 
 #[tokio::test]

@@ -25,8 +25,8 @@ impl AtWork {
             manager.sweep_share = 0.0;
         });
         let lifecycle = Lifecycle::new(Duration::from_secs(1));
-        let spawned = daemon::spawn_manager(&lifecycle, &rig.engine, &rig.manager);
-        spawned.await.unwrap();
+        let poller = daemon::poller(&rig.engine, &rig.manager).await.unwrap();
+        daemon::spawn_manager(&lifecycle, &rig.engine, &rig.manager, poller);
         let at_work = Self { rig, lifecycle };
         at_work.pass(Duration::from_secs(3), || {}).await;
         assert_eq!(at_work.polls(), 1, "at the start");

@@ -122,6 +122,29 @@ async fn what_is_away_is_told_from_what_refuses() {
     assert!(is_away(&error), "{error:?}");
 }
 
+/// There may be much that a new index has to read.
+#[tokio::test]
+async fn a_schema_that_is_brought_up_to_date_takes_its_time() {
+    let Some(database) = Database::empty() else {
+        return;
+    };
+    database.raw(UNHURRIED).await;
+    let watch = "CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+            PERFORM unhurried();
+        END $$;
+        CREATE EVENT TRIGGER watch ON ddl_command_start EXECUTE FUNCTION watch()";
+    database.raw(watch).await;
+    let store = database.open(Threads::Background).await;
+    let hurried = sqlx::raw_sql("SET statement_timeout = 1000; CREATE TABLE of_others ()");
+    assert!(
+        hurried
+            .execute(&mut database.connect().await)
+            .await
+            .is_err()
+    );
+    store.commit(commit(1, 0)).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_version_is_told_and_an_empty_database_has_none() {
     let (Some(database), Some(empty)) = (Database::new(), Database::empty()) else {

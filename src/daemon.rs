@@ -52,7 +52,7 @@ pub async fn run(config: &Config, read: Reader, mut signals: Signals) -> anyhow:
     // A database may be away for long.
     let started = tokio::select! {
         daemon = Daemon::start(config, &lifecycle, Arc::new(SystemClock)) => daemon,
-        () = signals.stopped() => {
+        () = lifecycle.interrupted(&mut signals) => {
             let outcome = Outcome::Clean;
             emit!(DAEMON_STOPPED, outcome = ?outcome; "stopped before it was ready");
             return Ok(outcome);
@@ -109,11 +109,6 @@ impl Daemon {
         patiently(|| loops::recover(&engine, longest, Duration::ZERO))
             .await
             .with_context(|| format!("taking over what was under way in {place}"))?;
-        let mut desks = Vec::new();
-        for (name, settings) in &config.credential_managers {
-            let manager = Arc::new(build::manager(config, name, settings, &engine)?);
-            desks.push(Desk::of(&engine, manager, opened.postgres.is_some()).await?);
-        }
 
         let listen = &config.api.listen;
         let listener = Listener::bind(listen)
@@ -125,10 +120,20 @@ impl Daemon {
             .map_or_else(|| listen.to_string(), |address| address.to_string());
         let certificate = listener.certificate();
         let callbacks = callbacks::bind(config.callbacks.as_ref()).await?;
+        let connectors = connectors::desks(&engine, config)?;
+        let courier = webhooks::courier(&engine, config)?;
+        let mut stations = Vec::new();
+        for (name, settings) in &config.credential_managers {
+            let manager = Arc::new(build::manager(config, name, settings, &engine)?);
+            stations.push(Station::of(&engine, manager, opened.postgres.is_some()).await?);
+        }
 
-        // From here on nothing is waited for: whoever stops the start finds no loop under way. And before the first call
-        // goes out, somebody watches that nothing of it is lost.
-        let managers: Vec<_> = desks.iter().map(|desk| Arc::clone(&desk.manager)).collect();
+        // From here on nothing is waited for, and nothing fails: whoever stops the start finds no loop under way. And before
+        // the first call goes out, somebody watches that nothing of it is lost.
+        let managers: Vec<_> = stations
+            .iter()
+            .map(|one| Arc::clone(&one.manager))
+            .collect();
         head::spawn(lifecycle, &engine, &head);
         if let Some(database) = &opened.postgres {
             head::spawn_failover(lifecycle, &engine, database.clone());
@@ -138,10 +143,10 @@ impl Daemon {
         if let Some(common) = common {
             common.spawn(lifecycle);
         }
-        connectors::spawn(lifecycle, &engine, config)?;
-        webhooks::spawn(lifecycle, &engine, config)?;
-        for desk in desks {
-            desk.spawn(lifecycle, &engine, opened.postgres.as_ref());
+        connectors::spawn(lifecycle, connectors);
+        webhooks::spawn(lifecycle, &engine, courier);
+        for station in stations {
+            station.spawn(lifecycle, &engine, opened.postgres.as_ref());
         }
         if opened.crashed {
             loops::spawn_check(lifecycle, &engine, place);
@@ -193,13 +198,13 @@ impl Daemon {
 }
 
 /// A credential manager, and what goes on with it from where the store says.
-struct Desk {
+struct Station {
     manager: Arc<Manager>,
     poller: Option<Poller>,
     keeper: Keeper,
 }
 
-impl Desk {
+impl Station {
     async fn of(
         engine: &Arc<Engine>,
         manager: Arc<Manager>,

@@ -287,6 +287,13 @@ impl Lifecycle {
         tell(&[NotifyState::Status(status)]);
     }
 
+    /// Waits for the signal to stop, before there is anything to drain; a reload is done once there is somebody who can.
+    pub async fn interrupted(&self, signals: &mut Signals) {
+        while signals.next().await != Signal::Stop {
+            self.0.reload.notify_one();
+        }
+    }
+
     /// Waits for a reason to end, drains, cuts if need be, and says how it went.
     pub async fn run(&self, mut signals: Signals) -> Outcome {
         let mut watch = Watch::new(self.0.begun);
@@ -507,6 +514,16 @@ mod tests {
         assert!(!life.draining());
         sender.send(Signal::Stop).unwrap();
         assert_eq!(running.await.unwrap(), Outcome::Clean);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hangup_during_the_start_is_kept_for_whoever_reloads() {
+        let (life, sender, mut signals) = start();
+        for signal in [Signal::Reload, Signal::Stop] {
+            sender.send(signal).unwrap();
+        }
+        life.interrupted(&mut signals).await;
+        life.reload().notified().await;
     }
 
     #[tokio::test(start_paused = true)]

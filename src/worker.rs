@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::budget::Budget;
-use crate::core::effect::{Class, Effect};
+use crate::core::effect::{Class, Effect, Lane};
 use crate::core::hold::{HoldReason, HoldScope};
 use crate::core::identity::InFlight;
 use crate::core::ids::{IdentityId, Timestamp};
@@ -33,7 +34,7 @@ const LEASE_RESERVE: Duration = Duration::from_secs(5);
 /// Beyond request and reserve, for claiming, logging in and one replay after a 401.
 const LEASE_SLACK: Duration = Duration::from_secs(30);
 /// What took longer to be written down may be older than what the feed told meanwhile, of users and keys that nobody knew:
-/// their user is read. Less than half of what polls reach back, who look so much later at what named nobody.
+/// their user is read. Never more than half of what polls reach back, who look so much later at what named nobody.
 const WRITTEN_DOWN_IN: Duration = Duration::from_secs(10);
 /// How many due effects of a class are fetched at once; each is checked again when it is claimed.
 const BATCH: u32 = 64;
@@ -236,10 +237,9 @@ pub struct Ended {
     frees_at: Option<Timestamp>,
     /// Nothing more of this is to be issued for now.
     hold: Option<(HoldScope, HoldReason)>,
-    /// What HID's user is asked for anew, should it take long to write this down.
-    look: Event,
-    /// Boot time at which the call ended.
-    at: Duration,
+    /// HID's user is read once more, should this be written down at this boot time or later.
+    look: Option<(Duration, Event)>,
+    is_written: OnceCell<()>,
 }
 
 /// Performs a claimed call.
@@ -256,13 +256,8 @@ pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Ended {
     let outcome = manager.client.perform(&job.call.effect, &may_send).await;
     let now = engine.now();
     let sent = sent.into_inner();
-    let at = clock.boottime();
+    let look = look_if_late(manager, &job.call.lane, clock.boottime(), now);
     let mut hold = None;
-    let look = Event {
-        manager: manager.id,
-        time: now,
-        what: Happening::UserOther,
-    };
     let (seen, frees_at) = match outcome {
         Ok(answer) => {
             succeeded(manager, &job, &answer, now);
@@ -287,23 +282,50 @@ pub async fn perform(engine: &Engine, manager: &Manager, job: Job) -> Ended {
         frees_at,
         hold,
         look,
-        at,
+        is_written: OnceCell::new(),
     }
+}
+
+/// Only what tells of users and keys that nobody knew before, and where a feed tells of them as well.
+fn look_if_late(
+    manager: &Manager,
+    lane: &Lane,
+    at: Duration,
+    time: Timestamp,
+) -> Option<(Duration, Event)> {
+    let polling = manager
+        .polling
+        .filter(|_| matches!(lane, Lane::CmUser(_) | Lane::Key(..)))?;
+    let look = Event {
+        manager: manager.id,
+        time,
+        what: Happening::UserOther,
+    };
+    Some((at + WRITTEN_DOWN_IN.min(polling.overlap / 2), look))
 }
 
 impl Ended {
     /// Takes in how the call ended and gives the claim back. Should the store fail, ask again: what it has done
     /// already is not done twice.
     pub async fn settle(&self, engine: &Engine) -> Result<(), Error> {
+        self.is_written
+            .get_or_try_init(|| self.write(engine))
+            .await?;
+        if let Some((late, look)) = &self.look
+            && engine.clock().boottime() >= *late
+        {
+            let look = Observation::Event(look.clone());
+            engine.observe(self.identity, &look, "worker").await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, engine: &Engine) -> Result<(), Error> {
         if let Some((scope, reason)) = &self.hold {
             engine.hold(scope.clone(), *reason, "HID").await?;
         }
         let finished = engine.finish(self.identity, &self.seen, &self.claim, self.frees_at);
         finished.await?;
-        if engine.clock().boottime() >= self.at + WRITTEN_DOWN_IN {
-            let look = Observation::Event(self.look.clone());
-            engine.observe(self.identity, &look, "worker").await?;
-        }
         Ok(())
     }
 }

@@ -12,7 +12,8 @@ use super::seen;
 
 /// The feed told `event`.
 pub(super) fn told(policy: &Policy, identity: &mut Identity, event: &Event, now: Timestamp) {
-    let issuing = is_making(identity, |effect| matches!(effect, Effect::Issue { .. }));
+    let in_flight = identity.in_flight.as_ref();
+    let issuing = in_flight.and_then(|call| issued_on(&call.effect)).cloned();
     let inviting = is_making(identity, |effect| {
         matches!(
             effect,
@@ -55,7 +56,8 @@ pub(super) fn told(policy: &Policy, identity: &mut Identity, event: &Event, now:
             credential,
             container,
         } => {
-            if !issuing {
+            let is_echo = container.is_some() && *container == issuing;
+            if !is_echo && !is_known(enrollment, credential) {
                 look_at(enrollment, event, credential, container.as_ref(), now);
             }
         }
@@ -81,6 +83,14 @@ fn is_making(identity: &Identity, what: impl Fn(&Effect) -> bool) -> bool {
         .in_flight
         .as_ref()
         .is_some_and(|call| what(&call.effect))
+}
+
+fn issued_on(effect: &Effect) -> Option<&ContainerId> {
+    if let Effect::Issue { container, .. } = effect {
+        Some(container)
+    } else {
+        None
+    }
 }
 
 fn phone_active(
@@ -155,6 +165,16 @@ fn invitation_told(
             enrollment.look = Some(now);
         }
     }
+}
+
+/// It is known that HID makes it, or has.
+fn is_known(enrollment: &Enrollment, id: &CredentialId) -> bool {
+    let mut keys = enrollment
+        .phones
+        .values()
+        .flat_map(|phone| phone.keys.values());
+    let held = keys.find_map(|key| key.held.get(id));
+    held.is_some_and(|held| held.status.is_issue())
 }
 
 /// `true` where the key was known.

@@ -23,12 +23,9 @@ use crate::origo::{HttpTransport, Options};
 /// Requests under way at once for one access system.
 const CONCURRENCY: usize = 8;
 
-/// Starts the loops.
-pub(super) fn spawn(
-    lifecycle: &Lifecycle,
-    engine: &Arc<Engine>,
-    config: &Config,
-) -> anyhow::Result<()> {
+/// A desk for each access system that takes records.
+pub(super) fn desks(engine: &Arc<Engine>, config: &Config) -> anyhow::Result<Vec<Desk>> {
+    let mut desks = Vec::new();
     for (name, system) in &config.access_systems {
         let Some(import) = &system.import else {
             continue;
@@ -39,15 +36,21 @@ pub(super) fn spawn(
             kind: kind(name, import, &config.http)
                 .with_context(|| format!("access_systems.{name}.import"))?,
         };
-        let desk = Desk {
+        desks.push(Desk {
             engine: Arc::clone(engine),
             connector: Arc::new(connector),
-        };
-        let name = format!("connector {name}");
+        });
+    }
+    Ok(desks)
+}
+
+/// Starts the loops.
+pub(super) fn spawn(lifecycle: &Lifecycle, desks: Vec<Desk>) {
+    for desk in desks {
+        let name = format!("connector {}", desk.connector.name);
         let beat = lifecycle.beat(&name, TURN_BOUND);
         lifecycle.spawn(&name, work(desk, beat, lifecycle.soft()));
     }
-    Ok(())
 }
 
 fn kind(name: &str, import: &config::Import, http: &config::Http) -> anyhow::Result<Kind> {

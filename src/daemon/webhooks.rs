@@ -19,15 +19,19 @@ use crate::webhook::{self, Courier};
 /// What is old is forgotten this often, a batch at a time.
 const PRUNE_EVERY: Duration = Duration::from_mins(5);
 
-/// Starts the loop of webhooks.
-pub(super) fn spawn(
-    lifecycle: &Lifecycle,
-    engine: &Arc<Engine>,
-    config: &Config,
-) -> anyhow::Result<()> {
+/// Who carries webhooks.
+pub(super) fn courier(engine: &Arc<Engine>, config: &Config) -> anyhow::Result<Courier> {
     let sender = Sender::new(config.webhooks.allow_private, config.http.ca.as_deref())
         .context("preparing the HTTP client of webhooks")?;
-    let courier = Courier::new(Arc::clone(engine), config.workspace_id, sender);
+    Ok(Courier::new(
+        Arc::clone(engine),
+        config.workspace_id,
+        sender,
+    ))
+}
+
+/// Starts the loop of webhooks.
+pub(super) fn spawn(lifecycle: &Lifecycle, engine: &Arc<Engine>, courier: Courier) {
     let beat = lifecycle.beat("webhooks", TURN_BOUND);
     let turning = carry(
         Arc::new(courier),
@@ -36,7 +40,6 @@ pub(super) fn spawn(
         lifecycle.soft(),
     );
     lifecycle.spawn("webhooks", turning);
-    Ok(())
 }
 
 /// Delivers while it may, and forgets what is old now and then. What is under way ends by its time-out.

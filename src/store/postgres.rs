@@ -304,7 +304,7 @@ pub async fn version(settings: &Settings) -> Result<i64, Error> {
 #[must_use]
 pub fn is_away(error: &Error) -> bool {
     /// It starts or stops, took too long, has no connection left, was lost on the way, or cannot be written to.
-    const AWAY: [&str; 5] = ["57P", "57014", "53", "08", "25006"];
+    const AWAY: [&str; 6] = ["57P", "57014", "55P03", "53", "08", "25006"];
     let Error::Database(source) = error else {
         return false;
     };

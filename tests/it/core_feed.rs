@@ -113,8 +113,12 @@ fn the_phone_that_is_named_is_read_or_else_the_one_that_holds_the_key_or_else_th
 #[test]
 fn the_echo_of_a_call_under_way_tells_nothing() {
     let mut issuing = Scene::with_parent();
-    issuing.start(&key_lane("900", 1));
+    let call = issuing.start(&key_lane("900", 1));
     issuing.event(key_begun("1000", Some("900")));
+    assert_eq!(issuing.phone("900").look, None);
+    let accepted = key_seen("1000", 1, Cs::IssueInitiated);
+    issuing.answer(call, Answer::Issued(accepted));
+    issuing.event(key_begun("1000", None));
     assert_eq!(issuing.phone("900").look, None);
     let mut creating = Scene::new();
     creating.wish(wish_launch(1));
@@ -149,8 +153,14 @@ fn what_becomes_of_a_key_before_its_answer_is_written_down_is_looked_at() {
     let mut other = Scene::issued();
     other.phone_active("901", "800");
     other.start(&key_lane("901", 1));
-    other.event(key_other("1000", None));
-    assert_eq!(other.phone("900").look, Some(other.now), "another phone's");
+    for what in [key_begun("1001", Some("900")), key_other("1000", None)] {
+        other.change(|identity| {
+            let enrollment = identity.enrollments.get_mut(&manager()).unwrap();
+            enrollment.phones.get_mut(&phone_id("900")).unwrap().look = None;
+        });
+        other.event(what);
+        assert_eq!(other.phone("900").look, Some(other.now), "another phone's");
+    }
 }
 
 #[test]

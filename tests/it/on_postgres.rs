@@ -186,7 +186,15 @@ fn a_database_that_is_slow_is_waited_for() {
         runtime.block_on(held.close()).unwrap();
         slow.tells("daemon.ready");
     };
-    let tables = ["head", "members", "identities", "readers", "feeds", "stock"];
+    let tables = [
+        "origo_adapter",
+        "head",
+        "members",
+        "identities",
+        "readers",
+        "feeds",
+        "stock",
+    ];
     at_once(tables.len(), &tables, waits);
 }
 

@@ -224,7 +224,7 @@ fn note_credential(policy: &Policy, key: &mut Key, seen: &CredentialSeen, at: Re
         if seen.status.is_issue() {
             held.revoked_at = None;
         }
-        // What the feed told since the read began stays, and an old answer of HID's is no news.
+        // A read may be older than what the feed told, and HID's life cycle has no way back.
         if !(held.status == CredentialStatus::Issued && seen.status.is_on_its_way()) {
             held.status = seen.status.clone();
         }

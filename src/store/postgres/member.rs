@@ -4,6 +4,7 @@
 //! Claims, revisions and leases are what keeps several daemons apart: losing the lock harms none of that. The only place
 //! that knows of it.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,6 +25,8 @@ const BETWEEN: Duration = Duration::from_millis(250);
 /// How often it is looked whether the connection lives, and how long that may take.
 const LOOK: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(5);
+/// Longer than it takes to work on a server that took over.
+const SETTLED: Duration = Duration::from_mins(1);
 
 /// The lock; dropped, it is free.
 pub(super) struct Member {
@@ -49,8 +52,10 @@ impl Member {
             tries += 1;
             tokio::time::sleep(BETWEEN).await;
         }
-        open::migrate(&mut conn).await?;
-        history.settle(&mut conn).await?;
+        if !answered(open::is_current(&mut conn)).await? {
+            open::migrate(&mut conn).await?;
+        }
+        answered(async { Ok(history.settle(&mut conn).await?) }).await?;
         let held = Arc::new(AtomicBool::new(true));
         let again = Again {
             settings: settings.clone(),
@@ -87,6 +92,12 @@ impl Drop for Member {
     fn drop(&mut self) {
         self.keeper.abort();
     }
+}
+
+/// A server that is lost without a word never answers.
+async fn answered<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let answer = tokio::time::timeout(SETTLED, asked).await;
+    answer.unwrap_or_else(|late| Err(Error::Database(Box::new(late))))
 }
 
 async fn share(conn: &mut PgConnection) -> Result<bool, Error> {

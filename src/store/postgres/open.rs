@@ -56,9 +56,11 @@ const SESSION: &str = "\
     SET tcp_keepalives_interval = 5;
     SET tcp_keepalives_count = 3;
     SET client_min_messages = warning";
-/// What takes its time may have it, to the end of the transaction.
-pub(super) const UNHURRIED: &str =
-    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
+/// What takes its time may have it, to the end of the transaction; whoever waits for a lock holds others up.
+pub(super) const UNHURRIED: &str = "\
+    SET LOCAL statement_timeout = 0;
+    SET LOCAL idle_in_transaction_session_timeout = 0;
+    SET LOCAL lock_timeout = 10000";
 const STANDBY: &str = "SELECT pg_is_in_recovery()";
 // What lies where our tables would be made.
 const TABLES: &str = "\
@@ -230,13 +232,20 @@ fn known() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 
+/// Whether the schema is one that we work on as it is.
+pub(super) async fn is_current(conn: &mut PgConnection) -> Result<bool, Error> {
+    Ok(version(conn).await? >= known())
+}
+
 /// Brings the schema up to date, whoever else does so; returns its versions before and after. Refused with
 /// [`Error::InUse`] while daemons work on it that could not go on.
 pub(super) async fn migrate(conn: &mut PgConnection) -> Result<(i64, i64), Error> {
     let mut transaction = conn.begin().await?;
     locks::take_one(&mut transaction, locks::SCHEMA).await?;
-    transaction.execute(UNHURRIED).await?;
     let found = version(&mut transaction).await?;
+    if found < known() {
+        transaction.execute(UNHURRIED).await?;
+    }
     let mut oldest = None;
     for (migration, number) in MIGRATIONS.iter().zip(1..) {
         if number <= found {

@@ -52,10 +52,10 @@ impl Member {
             tries += 1;
             tokio::time::sleep(BETWEEN).await;
         }
-        if !answered(open::is_current(&mut conn)).await? {
+        if !answered(SETTLED, open::is_current(&mut conn)).await? {
             open::migrate(&mut conn).await?;
         }
-        answered(async { Ok(history.settle(&mut conn).await?) }).await?;
+        answered(SETTLED, async { Ok(history.settle(&mut conn).await?) }).await?;
         let held = Arc::new(AtomicBool::new(true));
         let again = Again {
             settings: settings.clone(),
@@ -95,15 +95,17 @@ impl Drop for Member {
 }
 
 /// A server that is lost without a word never answers.
-async fn answered<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let answer = tokio::time::timeout(SETTLED, asked).await;
+async fn answered<T>(
+    within: Duration,
+    asked: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let answer = tokio::time::timeout(within, asked).await;
     answer.unwrap_or_else(|late| Err(Error::Database(Box::new(late))))
 }
 
 async fn share(conn: &mut PgConnection) -> Result<bool, Error> {
     let query = sqlx::query(SHARE).bind(number(locks::DAEMON));
-    let row = tokio::time::timeout(ANSWER, query.fetch_one(conn)).await;
-    let row = row.map_err(|late| Error::Database(Box::new(late)))??;
+    let row = answered(ANSWER, async { Ok(query.fetch_one(conn).await?) }).await?;
     Ok(row.try_get(0)?)
 }
 

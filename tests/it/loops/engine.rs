@@ -55,15 +55,21 @@ fn claim(rig: &Rig, n: u128) -> (Claim, Slot) {
     (claim, slot)
 }
 
-/// Two look for claims of the dead at once: the slower one finds one that is alive in the place of that.
-#[tokio::test]
-async fn only_the_claim_that_was_found_abandoned_is_taken_over() {
+/// Person 1, whose user is being made.
+async fn under_way() -> (Rig, Claim, Slot) {
     let rig = Rig::new(|_| {});
     rig.launch(1).await;
     let (claim, slot) = claim(&rig, 7);
     let lane = Lane::CmUser(scene::manager());
     let started = rig.engine.start(person(1), &lane, &claim, &slot).await;
     assert!(started.unwrap().is_some());
+    (rig, claim, slot)
+}
+
+/// Two look for claims of the dead at once: the slower one finds one that is alive in the place of that.
+#[tokio::test]
+async fn only_the_claim_that_was_found_abandoned_is_taken_over() {
+    let (rig, claim, _) = under_way().await;
     let dead = Uuid::from_u128(6);
     assert!(!rig.engine.recover(person(1), dead).await.unwrap());
     let loaded = rig.store().load(person(1)).await.unwrap().unwrap();
@@ -75,12 +81,8 @@ async fn only_the_claim_that_was_found_abandoned_is_taken_over() {
 
 #[tokio::test]
 async fn a_claim_is_given_back_even_if_nothing_changes() {
-    let rig = Rig::new(|_| {});
-    rig.launch(1).await;
-    let (claim, slot) = claim(&rig, 7);
+    let (rig, claim, slot) = under_way().await;
     let lane = Lane::CmUser(scene::manager());
-    let started = rig.engine.start(person(1), &lane, &claim, &slot).await;
-    assert!(started.unwrap().is_some());
     let again = rig.engine.start(person(1), &lane, &claim, &slot).await;
     assert_eq!(again.unwrap(), None, "under way");
     let loaded = rig.store().load(person(1)).await.unwrap().unwrap();

@@ -1,14 +1,20 @@
 //! A daemon with a host of its own, as far as one machine can have several.
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 
 use super::link::Link;
+use super::net::Net;
 use crate::process_support::{Process, Site};
 use crate::support::cluster::Database;
 
-/// Its configuration, and its ways to others.
+/// Where a daemon serves in a network of its own.
+const OWN: &str = "127.0.0.1:8470";
+
+/// Its configuration, its network, and its ways to others, which are all that lead out of it.
 pub(super) struct Host {
+    net: Net,
     pub(super) file: PathBuf,
     pub(super) hid: Link,
     pub(super) database: Link,
@@ -21,7 +27,11 @@ impl Host {
     pub(super) fn new(site: &Site, database: &Database, name: &str) -> Self {
         let folder = site.file(name);
         fs::create_dir(&folder).unwrap();
-        let (hid, address) = Link::to(&site.hid.address);
+        let net = Net::new();
+        let bound = net.within(|| TcpListener::bind("127.0.0.1:0").unwrap());
+        let address = bound.local_addr().unwrap().to_string();
+        let target = site.hid.address.clone();
+        let hid = Link::from(bound, move || TcpStream::connect(&target).ok());
         let (cluster, port) = (database.cluster().folder(), database.cluster().port());
         let socket = format!(".s.PGSQL.{port}");
         let way = Link::between(&folder.join(&socket), &cluster.join(&socket));
@@ -33,14 +43,24 @@ impl Host {
         let url = format!(
             "postgres:///{kept_in}?user=postgres&host={own}&port={port}\"\nhead_file = \"{own}/head"
         );
+        let mut text = text.replace(&sqlite, &url);
+        let mut api = String::new();
+        if net.is_own() {
+            text = text.replace("127.0.0.1:0", OWN);
+            let bound = TcpListener::bind("127.0.0.1:0").unwrap();
+            api = bound.local_addr().unwrap().to_string();
+            let net = net.clone();
+            Link::from(bound, move || net.within(|| TcpStream::connect(OWN).ok()));
+        }
         let file = folder.join("config.toml");
-        fs::write(&file, text.replace(&sqlite, &url)).unwrap();
+        fs::write(&file, text).unwrap();
         Self {
+            net,
             file,
             hid,
             database: way,
             process: None,
-            api: String::new(),
+            api,
         }
     }
 
@@ -50,9 +70,12 @@ impl Host {
     }
 
     pub(super) fn start(&mut self) {
-        let mut process = Process::start(&["run", "--config", self.file.to_str().unwrap()]);
+        let arguments = ["run", "--config", self.file.to_str().unwrap()];
+        let mut process = self.net.within(|| Process::start(&arguments));
         let address = process.tells("daemon.ready")["address"].clone();
-        address.as_str().unwrap().clone_into(&mut self.api);
+        if !self.net.is_own() {
+            address.as_str().unwrap().clone_into(&mut self.api);
+        }
         self.process = Some(process);
     }
 

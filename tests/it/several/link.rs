@@ -49,19 +49,19 @@ impl Stream for UnixStream {
 }
 
 impl Link {
-    /// From an address of its own to another; returns it with that.
-    pub(crate) fn to(target: &str) -> (Self, String) {
+    /// From where `near` listens to what `far` connects to.
+    pub(crate) fn from(
+        near: TcpListener,
+        far: impl Fn() -> Option<TcpStream> + Clone + Send + 'static,
+    ) -> Self {
         let link = Self::default();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (taken, target) = (link.clone(), target.to_owned());
+        let taken = link.clone();
         thread::spawn(move || {
-            for near in listener.incoming().map_while(Result::ok) {
-                let target = target.clone();
-                taken.join(near, move || TcpStream::connect(target).ok());
+            for near in near.incoming().map_while(Result::ok) {
+                taken.join(near, far.clone());
             }
         });
-        (link, address)
+        link
     }
 
     /// The same between socket files.

@@ -2,6 +2,7 @@
 
 mod host;
 pub(crate) mod link;
+mod net;
 mod round;
 
 use std::fmt::Write as _;
